@@ -1,0 +1,51 @@
+"""The interface of an algorithm: which views are predicted, who teaches, which terms make the loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from residual_ssl.selection import Selection
+from residual_ssl.task import Batch, Task
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one training step computed.
+
+    Attributes:
+        loss: scalar to differentiate.
+        terms: detached scalars to log, by name.
+        selection: the selection on the unlabelled batch, None where the algorithm made none.
+    """
+
+    loss: Tensor
+    terms: Mapping[str, Tensor]
+    selection: Selection | None = None
+
+
+class Algorithm(nn.Module, ABC):
+    """Turns batches into a loss. State (a teacher, a selector's thresholds) lives in buffers and goes into checkpoints.
+
+    Attributes:
+        needs_unlabelled: False where the algorithm never reads the unlabelled batch.
+    """
+
+    needs_unlabelled: bool = True
+
+    def attach(self, model: nn.Module) -> None:
+        """Called once with the student before training, to copy what the algorithm keeps of it."""
+
+    @abstractmethod
+    def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
+        """Loss of one step on batches that are on the model's device."""
+
+    def after_step(self, model: nn.Module) -> None:
+        """Called with the unwrapped student after each optimiser step."""
+
+    def evaluated(self, model: nn.Module) -> nn.Module:
+        """The network to evaluate and to predict with: the student, unless the algorithm keeps a better one."""
+        return model

@@ -1,0 +1,94 @@
+"""What the command line calls beside training: evaluation and prediction with a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from residual_ssl.composition import compose
+from residual_ssl.engine.evaluation import evaluate_model
+from residual_ssl.engine.trained import load_run
+from residual_ssl.errors import MissingDataError
+from residual_ssl.selection import ConvexSelector
+
+__all__ = ["compose", "evaluate", "predict"]
+
+
+def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> dict[str, float]:
+    """Figures of a trained run on its validation set.
+
+    Args:
+        run: run directory or checkpoint file.
+        checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
+        device: ``"auto"`` or a torch device.
+
+    Returns:
+        As :meth:`residual_ssl.Task.summary`, with the ``step`` of the checkpoint.
+
+    Raises:
+        MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    batch = trained.config.get("evaluation_batch", 1)
+    return {"step": trained.step, **evaluate_model(trained.task, trained.model, trained.device, batch=batch)}
+
+
+@torch.no_grad()
+def predict(
+    run: str | Path,
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    checkpoint_name: str = "best.pt",
+    device: str = "auto",
+) -> list[Path]:
+    """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
+
+    Trust is that of the run's own selector, or of CSL where it had none.
+
+    Args:
+        run: run directory or checkpoint file.
+        inputs: a file, a folder, or several of them.
+        out: folder for the results, ``NAME_KIND.png``; made if needed.
+        checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
+        device: ``"auto"`` or a torch device.
+
+    Returns:
+        The files written.
+
+    Raises:
+        MissingDataError: an input that does not exist, or a folder without files the task can read.
+        DataError: a file that cannot be read.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    files = _files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    selector = getattr(trained.algorithm, "selector", None) or ConvexSelector()
+    selector.to(trained.device)
+    written = []
+    for file in files:
+        sample = trained.task.read(file).to(trained.device)
+        logits = trained.task.predict(trained.model, sample.unsqueeze(0))
+        for kind, picture in trained.task.pictures(sample, logits[0], selector(logits)).items():
+            path = folder / f"{file.stem}_{kind}.png"
+            picture.save(path)
+            written.append(path)
+    return written
+
+
+def _files(inputs: Iterable[str | Path], suffixes: tuple[str, ...]) -> list[Path]:
+    files = []
+    for entry in map(Path, inputs):
+        if entry.is_dir():
+            found = sorted(file for file in entry.iterdir() if file.suffix.lower() in suffixes)
+            if not found:
+                raise MissingDataError(f"inputs: {entry} holds no file ending in {', '.join(suffixes)}")
+            files += found
+        elif entry.is_file():
+            files.append(entry)
+        else:
+            raise MissingDataError(f"inputs: {entry} is neither a file nor a folder")
+    return files

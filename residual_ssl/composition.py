@@ -1,0 +1,87 @@
+"""Configurations from named choices and overrides; the one place that knows Hydra."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from residual_ssl.errors import ConfigError, MissingDataError
+
+_GROUPS = "residual_ssl.configs"
+
+
+def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> dict[str, Any]:
+    """The full configuration of a run as plain values, for :func:`residual_ssl.train`.
+
+    Args:
+        overrides: in Hydra's syntax: ``"experiment=digits/csl"`` chooses from a group, ``"steps=600"`` sets a value.
+        config_dir: folder with further choices, laid out as the library's own (``dataset/mine.yaml``).
+
+    Raises:
+        ConfigError: a choice or a key that does not exist, or a value that has to be given and was not; all of the
+            latter are listed.
+        MissingDataError: ``config_dir`` is not a folder.
+
+    Example:
+        >>> config = compose(["algorithm=fixmatch", "run_dir=runs/try", "steps=10"])
+        >>> config["steps"], config["algorithm"]["selector"]["threshold"]
+        (10, 0.95)
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    overrides = list(overrides)
+    if config_dir is not None:
+        folder = Path(config_dir)
+        if not folder.is_dir():
+            raise MissingDataError(f"config_dir: got {config_dir}, no such folder")
+        overrides.append(f"hydra.searchpath=[file://{folder.resolve()}]")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(_GROUPS, version_base="1.3"):
+            composed = hydra_compose("train", overrides=overrides, return_hydra_config=True)
+        choices = dict(composed.hydra.runtime.choices)
+        composed = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+        missing = sorted(OmegaConf.missing_keys(composed))
+        if missing:
+            raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
+        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    if plain["run_dir"] is None:
+        names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
+        plain["run_dir"] = "/".join(["runs", choices["dataset"], "-".join([*names, str(plain["seed"])])])
+    # Building blocks that the settings refer to by interpolation; the settings hold them now.
+    for group in ("dataset", "model", "selector"):
+        plain.pop(group, None)
+    return plain
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's message without its hints for Hydra's authors, with the nearest names of ours."""
+    text = str(error.__cause__ or error) if "Could not override" not in str(error) else str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    override = re.search(r"Could not override '([^']+)'", str(error))
+    if override:
+        key = override.group(1)
+        close = difflib.get_close_matches(key, _keys(), 1)
+        return f"{key}: no such key" + (f"; did you mean {close[0]!r}?" if close else f"; keys: {', '.join(_keys())}")
+    choice = re.search(r"Could not find '([^']+)'", str(error))
+    if choice:
+        group, _, name = choice.group(1).rpartition("/")
+        available = sorted(set(re.findall(r"^\t(\S+)", str(error), re.M)))
+        return f"{group}: got {name!r}, expected one of {', '.join(available) or 'the files of that group'}"
+    return lines[0] if lines else text
+
+
+def _keys() -> list[str]:
+    from residual_ssl.engine.settings import Settings
+
+    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "experiment"]

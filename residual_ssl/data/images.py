@@ -1,0 +1,102 @@
+"""Image and mask files as tensors: reading and resizing."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from residual_ssl.errors import DataError, MissingDataError
+
+# What Pillow raises for files that are cut off, damaged or not images at all.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+_ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+
+# Pillow stretches grey levels of 2 and 4 bits to 0 … 255; in a mask they are ids, not grey.
+_STRETCH = {"L;2": 85, "L;4": 17}
+
+
+def read_image(path: str | Path) -> Tensor:
+    """An image file as uint8 RGB ``(3, H, W)``, turned upright as its EXIF orientation says.
+
+    Grey and palette images are expanded to RGB; an alpha channel is dropped.
+
+    Raises:
+        MissingDataError: no such file.
+        DataError: a file that is truncated or no image, or one with more than 8 bits per channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode in _DEEP_MODES:
+                raise DataError(f"{path}: image of mode {image.mode}, expected 8 bits per channel; convert it first")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(path, "image", error) from error
+    return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+
+
+def read_mask(path: str | Path) -> Tensor:
+    """A mask file as the raw ids in it, ``(H, W)``: uint8, or int32 for files with more than 8 bits.
+
+    A palette image gives its indices, never its colours.
+
+    Raises:
+        MissingDataError: no such file.
+        DataError: a file that is truncated or no image, or one that holds colours instead of ids.
+    """
+    try:
+        with Image.open(path) as mask:
+            if mask.mode not in _ID_MODES:
+                raise DataError(
+                    f"{path}: mask of mode {mask.mode}, expected one channel of ids (L, P, I or 1); convert colours to "
+                    "class ids first, or point the masks folder at the id files"
+                )
+            coding = mask.tile[0].args if mask.tile else None
+            ids = np.array(mask)
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        raise _unreadable(path, "mask", error) from error
+    coding = coding[0] if isinstance(coding, tuple) else coding
+    ids = ids // _STRETCH.get(str(coding), 1) if ids.dtype == np.uint8 else ids
+    return torch.from_numpy(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.int32))
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(C, H, W)``, uint8 or floating, resized to ``size`` (height, width): bilinear, antialiased when it shrinks."""
+    if tuple(image.shape[1:]) == tuple(size):
+        return image
+    return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """``(H, W)`` of any dtype resized to ``size`` (height, width): each pixel takes the id under its centre.
+
+    Aligned with :func:`resize_image`, so that mask and image stay in register.
+
+    Example:
+        >>> resize_mask(torch.tensor([[1, 2, 3, 4]]), (2, 2))
+        tensor([[2, 4],
+                [2, 4]])
+    """
+    (old_height, old_width), (height, width) = mask.shape, size
+    rows = (2 * torch.arange(height) + 1) * old_height // (2 * height)
+    columns = (2 * torch.arange(width) + 1) * old_width // (2 * width)
+    return mask[rows][:, columns]
+
+
+def _unreadable(path: str | Path, what: str, error: Exception) -> DataError | MissingDataError:
+    if isinstance(error, FileNotFoundError):
+        return MissingDataError(f"{path}: no such {what} file")
+    return DataError(
+        f"{path}: the {what} cannot be read, {str(error) or type(error).__name__}; restore or remove the file"
+    )

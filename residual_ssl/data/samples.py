@@ -1,0 +1,60 @@
+"""What a segmentation dataset hands out: samples, in three subsets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from residual_ssl.data.spec import DatasetSpec
+
+
+class Sample(NamedTuple):
+    """One image with what is known of it.
+
+    Attributes:
+        image: uint8 ``(3, H, W)``, RGB.
+        mask: int64 ``(H, W)``, class ids and the specification's ``ignore_index``; None where no labels are known.
+        name: unique within the dataset, fit for a file name after replacing ``/``.
+    """
+
+    image: Tensor
+    mask: Tensor | None
+    name: str
+
+
+class Samples(Protocol):
+    """Samples by position, read when asked for; a list of samples is one. Fits ``torch.utils.data.DataLoader``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class SegmentationSource(Protocol):
+    """A dataset for semi-supervised segmentation: no image is in two of the subsets.
+
+    Attributes:
+        spec: the classes.
+        labelled: samples with masks, to learn from.
+        unlabelled: samples whose mask no algorithm sees; where it is filled, it serves diagnostics only.
+        validation: samples with masks, to measure on.
+
+    Example:
+        >>> from residual_ssl.tasks.segmentation.digit_scenes import DigitScenes
+        >>> source: SegmentationSource = DigitScenes(labelled=2, unlabelled=3, validation=1)
+        >>> len(source.labelled), source.unlabelled[0].image.shape
+        (2, torch.Size([3, 64, 64]))
+    """
+
+    @property
+    def spec(self) -> DatasetSpec: ...
+
+    @property
+    def labelled(self) -> Samples: ...
+
+    @property
+    def unlabelled(self) -> Samples: ...
+
+    @property
+    def validation(self) -> Samples: ...

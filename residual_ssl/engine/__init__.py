@@ -1,0 +1,8 @@
+"""The engine: steps, devices, precision, checkpoints and logs."""
+
+from residual_ssl.engine.evaluation import evaluate_model
+from residual_ssl.engine.provenance import provenance
+from residual_ssl.engine.settings import Settings
+from residual_ssl.engine.training import RunResult, train
+
+__all__ = ["RunResult", "Settings", "evaluate_model", "provenance", "train"]

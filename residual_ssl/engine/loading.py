@@ -1,0 +1,92 @@
+"""Training batches as a function of the step: equal for any number of workers, continued exactly after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.task import Batch
+
+
+class StepSampler(Sampler[list[tuple[int, int]]]):
+    """Endless batches of ``(index, draw)``: shuffled passes over the data, each process taking its share of each batch.
+
+    Args:
+        length: samples of the dataset.
+        batch: samples of a batch over all processes; divisible by ``processes``.
+        seed: fixes the order.
+        start: step to begin with.
+        process, processes: rank and world size.
+    """
+
+    def __init__(
+        self, length: int, batch: int, *, seed: int, start: int = 0, process: int = 0, processes: int = 1
+    ) -> None:
+        if length < 1:
+            raise DataError("training set: got no samples, expected at least one")
+        if batch % processes:
+            raise ConfigError(
+                f"batch: got {batch} samples for {processes} processes, expected a multiple of {processes}"
+            )
+        self.length = length
+        self.batch = batch
+        self.seed = seed
+        self.start = start
+        self.process = process
+        self.processes = processes
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        share = self.batch // self.processes
+        epoch, order = -1, torch.empty(0)
+        step = self.start
+        while True:
+            first = step * self.batch + self.process * share
+            chosen = []
+            for draw in range(first, first + share):
+                if draw // self.length != epoch:
+                    epoch = draw // self.length
+                    generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
+                    order = torch.randperm(self.length, generator=generator)
+                chosen.append((int(order[draw % self.length]), draw))
+            yield chosen
+            step += 1
+
+
+def mixed_seed(*numbers: int) -> int:
+    """One seed out of several numbers (seed, step, rank …), so that neighbouring numbers give unrelated streams.
+
+    Example:
+        >>> mixed_seed(0, 1) != mixed_seed(1, 0)
+        True
+    """
+    state = 0x9E3779B97F4A7C15
+    for number in numbers:
+        state ^= (number + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2)) & 0xFFFFFFFFFFFFFFFF
+        state = (state * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state & 0x7FFFFFFFFFFFFFFF
+
+
+def training_batches(
+    dataset: Dataset[Batch], batch: int, *, seed: int, start: int, process: int, processes: int, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """Batches of this process from step ``start`` on, without end."""
+    sampler = StepSampler(
+        len(dataset),  # type: ignore[arg-type]
+        batch,
+        seed=seed,
+        start=start,
+        process=process,
+        processes=processes,
+    )
+    return iter(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The tensors of a batch on a device, copied without waiting where they are pinned."""
+    return {
+        name: value.to(device, non_blocking=True) if hasattr(value, "to") else value for name, value in batch.items()
+    }

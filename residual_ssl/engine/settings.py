@@ -1,0 +1,114 @@
+"""The settings of a run: one dataclass, checked in full before anything is read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from residual_ssl.components import faults
+from residual_ssl.errors import ConfigError
+
+_PRECISIONS = ("no", "bf16", "fp16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that :func:`residual_ssl.train` needs, as plain values.
+
+    Attributes:
+        task, algorithm, optimizer: components, see :func:`residual_ssl.components.build`. The optimizer is called
+            with the parameter groups.
+        steps: optimiser steps of the run.
+        run_dir: folder for logs, checkpoints and results; a run found there is continued.
+        seed: fixes initialisation, order, augmentation and views.
+        labelled_batch, unlabelled_batch: samples a step over all processes.
+        warmup_steps: steps over which the learning rate rises linearly from 0.
+        power: exponent of the polynomial decay ``(1 - t/T)^power``.
+        head_lr_multiplier: learning rate of everything but ``model.encoder``, relative to the optimizer's.
+        init_from: checkpoint whose model weights start the run, or None.
+        evaluate_every: steps between evaluations; the last step is always evaluated.
+        evaluation_batch: samples a batch in evaluation; 1 where sizes differ.
+        log_every: steps between log rows; figures are means over them.
+        workers: data loading processes for each training set.
+        precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"``.
+        device: ``"auto"`` or ``"cpu"``.
+    """
+
+    task: Mapping[str, Any]
+    algorithm: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    steps: int
+    run_dir: str
+    seed: int = 0
+    labelled_batch: int = 8
+    unlabelled_batch: int = 8
+    warmup_steps: int = 0
+    power: float = 0.9
+    head_lr_multiplier: float = 1.0
+    init_from: str | None = None
+    evaluate_every: int = 100
+    evaluation_batch: int = 1
+    log_every: int = 10
+    workers: int = 0
+    precision: str = "no"
+    device: str = "auto"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Check a configuration and take the settings out of it.
+
+        Raises:
+            ConfigError: with one line for every fault.
+        """
+        known = {f.name: f for f in fields(cls)}
+        found = []
+        for key in config:
+            if key not in known:
+                close = difflib.get_close_matches(str(key), known, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+                found.append(f"{key}: no such setting; {hint}")
+        found += [
+            f"{name}: missing; a run needs it"
+            for name in ("task", "algorithm", "optimizer", "steps", "run_dir")
+            if config.get(name) is None
+        ]
+        for name, minimum in _MINIMA.items():
+            value = config.get(name, known[name].default)
+            if not isinstance(value, int | float) or isinstance(value, bool) or value < minimum:
+                if name in config:
+                    found.append(f"{name}: got {value!r}, expected a number ≥ {minimum}")
+            elif known[name].type == "int" and value != int(value):
+                found.append(f"{name}: got {value!r}, expected a whole number")
+        if config.get("precision", "no") not in _PRECISIONS:
+            found.append(
+                f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")'
+            )
+        if config.get("device", "auto") not in ("auto", "cpu"):
+            found.append(f"device: got {config['device']!r}, expected auto or cpu")
+        for name in ("task", "algorithm", "optimizer"):
+            part = config.get(name)
+            if part is not None and not isinstance(part, Mapping):
+                found.append(f"{name}: got {part!r}, expected a mapping with _target_")
+            elif part is not None:
+                # The optimizer's first argument, the parameters, comes from the engine.
+                found += faults({**part, "_partial_": True} if name == "optimizer" else part, name)
+        if found:
+            raise ConfigError("\n".join(found))
+        return cls(**config)
+
+
+_MINIMA = {
+    "steps": 1,
+    "seed": 0,
+    "labelled_batch": 1,
+    "unlabelled_batch": 1,
+    "warmup_steps": 0,
+    "power": 0,
+    "head_lr_multiplier": 0,
+    "evaluate_every": 1,
+    "evaluation_batch": 1,
+    "log_every": 1,
+    "workers": 0,
+}

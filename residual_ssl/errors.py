@@ -1,0 +1,32 @@
+"""The exceptions of the library: one root, one subclass per kind of fault."""
+
+
+class ResidualSSLError(Exception):
+    """Root of every error that the library raises on purpose.
+
+    The message names the argument or configuration key, what came, what was expected and what to do.
+    """
+
+
+class InvalidInputError(ResidualSSLError, ValueError):
+    """A tensor or an argument that a function cannot work with."""
+
+
+class ConfigError(ResidualSSLError, ValueError):
+    """A configuration that cannot be built; the message lists every fault found."""
+
+
+class DataError(ResidualSSLError, ValueError):
+    """An image, a mask, a split or a dataset that contradicts its specification."""
+
+
+class MissingDataError(ResidualSSLError, FileNotFoundError):
+    """A file or a folder that is needed and is not there."""
+
+    # OSError formats its arguments itself; the message alone is wanted.
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class CheckpointError(ResidualSSLError, ValueError):
+    """A checkpoint that cannot be read or does not fit the model."""

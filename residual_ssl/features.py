@@ -1,0 +1,128 @@
+"""What a prediction says about its own reliability: confidence and residual dispersion."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+
+Residual = Literal["paper", "released"]
+
+# Keeps g = (K-1)²/(2(1-c+ε)) finite at c = 1; the value of the CoVar release.
+_SCALE_EPSILON = 1e-8
+
+
+class Features(NamedTuple):
+    """Residual features of a batch of predictions; each field has shape ``(B, *S)``.
+
+    Attributes:
+        confidence: largest class probability, in [1/K, 1]; 0 at points that are not valid.
+        residual: dispersion of the other classes' probabilities, ≥ 0; 0 at points that are not valid.
+        label: class of the largest probability, int64 in [0, K).
+    """
+
+    confidence: Tensor
+    residual: Tensor
+    label: Tensor
+
+
+def prediction_features(
+    logits: Tensor,
+    valid: Tensor | None = None,
+    *,
+    residual: Residual = "paper",
+    scaled: bool = False,
+) -> Features:
+    """Confidence, residual dispersion and label of every point of a prediction.
+
+    With ``p = softmax(logits)``, ``c = max p`` reached at class ``y``, and ``m = (1-c)/(K-1)`` the mean of the other
+    probabilities::
+
+        r = 1/(K-1) · Σ_{k≠y} (p_k - m)²                  the variance of what is left
+
+    Neither ``c`` nor ``r`` needs the softmax itself: both follow from the first two moments of ``exp(x_k - max x)``
+    over ``k ≠ y``. Leaving the largest term out of the sums, instead of subtracting it afterwards, keeps ``r``
+    accurate in float32 where ``c`` is close to 1.
+
+    Args:
+        logits: ``(B, K, *S)``, floating, K ≥ 2. float16 and bfloat16 are computed in float32; float64 stays float64.
+        valid: bool ``(B, *S)``, False at points to leave out (padding). A point with a non-finite logit is never valid.
+        residual: ``"paper"`` is the formula above. ``"released"`` keeps the arg-max slot in the sum as a zero, as the
+            authors' public code does: ``r + m²/(K-1)``.
+        scaled: multiply ``r`` by ``g = (K-1)²/(2(1-c))``, the second-order coefficient of the cross-entropy (CoVar).
+
+    Returns:
+        Features of shape ``(B, *S)``, on the device of ``logits``, differentiable in ``logits``.
+
+    Raises:
+        InvalidInputError: logits that are not floating or have fewer than two classes, or a ``valid`` of another shape.
+
+    Source: CSL, arXiv 2509.16704, §3.2 (``r``); CoVar, arXiv 2601.11670 (``g``).
+
+    Example:
+        >>> import torch
+        >>> p = torch.tensor([[0.7, 0.2, 0.1]])
+        >>> confidence, dispersion, label = prediction_features(p.log())
+        >>> print(f"{confidence.item():.2f} {dispersion.item():.4f} {label.item()}")
+        0.70 0.0025 0
+    """
+    if residual not in ("paper", "released"):
+        raise InvalidInputError(f"residual: got {residual!r}, expected 'paper' or 'released'")
+    valid = valid_points(logits, valid)
+    others = logits.shape[1] - 1
+
+    with torch.autocast(logits.device.type, enabled=False):
+        x = logits if logits.dtype == torch.float64 else logits.float()
+        x = torch.where(valid.unsqueeze(1), x, torch.zeros_like(x))
+        top, label = x.max(dim=1, keepdim=True)
+        odds = (x - top).exp().scatter(1, label, 0.0)  # p_k / c for k ≠ y
+        first, second = odds.sum(dim=1), odds.square().sum(dim=1)
+        confidence = 1 / (1 + first)
+        mean = first / others  # m / c
+        if others == 1:
+            dispersion = torch.zeros_like(confidence)
+        else:
+            dispersion = (second / others - mean.square()).clamp(min=0) * confidence.square()
+        if residual == "released":
+            dispersion = dispersion + (mean * confidence).square() / others
+        if scaled:
+            dispersion = dispersion * (others**2 / (2 * (first * confidence + _SCALE_EPSILON)))
+        nothing = torch.zeros_like(confidence)
+        return Features(
+            torch.where(valid, confidence, nothing), torch.where(valid, dispersion, nothing), label.squeeze(1)
+        )
+
+
+def valid_points(logits: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Points that may be selected: marked valid and with finite logits only.
+
+    Args:
+        logits: ``(B, K, *S)``, floating, K ≥ 2.
+        valid: bool ``(B, *S)``, or None for all points.
+
+    Returns:
+        bool ``(B, *S)``.
+
+    Raises:
+        InvalidInputError: as :func:`prediction_features`.
+    """
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
+        raise InvalidInputError(f"logits: got {kind}, expected a floating tensor of shape (B, K, *S)")
+    if logits.dim() < 2 or logits.shape[1] < 2:
+        raise InvalidInputError(
+            f"logits: got shape {tuple(logits.shape)}, expected (B, K, *S) with K ≥ 2 classes in dimension 1; "
+            "give a binary problem two logits: torch.stack([-x / 2, x / 2], dim=1)"
+        )
+    finite = logits.isfinite().all(dim=1)
+    if valid is None:
+        return finite
+    if valid.dtype != torch.bool or valid.shape != finite.shape:
+        raise InvalidInputError(
+            f"valid: got {valid.dtype} of shape {tuple(valid.shape)}, expected torch.bool of shape "
+            f"{tuple(finite.shape)}, as logits are {tuple(logits.shape)}"
+        )
+    return finite & valid

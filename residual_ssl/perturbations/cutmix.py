@@ -1,0 +1,74 @@
+"""CutMix for dense predictions: a box of each sample is replaced by the same box of another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from residual_ssl.errors import InvalidInputError
+
+
+class CutMix(nn.Module):
+    """Draw, for each sample, the box in which another sample is shown.
+
+    The caller mixes inputs, labels, weights and validity with the same boxes: ``torch.where(box, other, own)``.
+
+    Args:
+        probability: probability that a sample gets a box at all, in [0, 1].
+        area: smallest and largest share of the image that a box covers, drawn uniformly.
+        aspect: smallest and largest height-to-width ratio, drawn uniformly. A side longer than the image is cut to it.
+
+    Call: ``(batch, size, device) -> bool (batch, *size)``, size = (H, W), True inside the box.
+
+    Raises:
+        InvalidInputError: a probability outside [0, 1], ranges that are empty or not positive, a size that is not (H,
+            W).
+
+    Source: CutMix, arXiv 1905.04899; the ranges are those of UniMatch, arXiv 2208.09910.
+
+    Example:
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> boxes = CutMix(probability=1.0)(2, (32, 32), torch.device("cpu"))
+        >>> boxes.shape, bool(0.02 < boxes.float().mean() < 0.4)
+        (torch.Size([2, 32, 32]), True)
+    """
+
+    def __init__(
+        self,
+        probability: float = 0.5,
+        area: tuple[float, float] = (0.02, 0.4),
+        aspect: tuple[float, float] = (0.3, 1 / 0.3),
+    ) -> None:
+        super().__init__()
+        if not 0 <= probability <= 1:
+            raise InvalidInputError(f"probability: got {probability}, expected a value in [0, 1]")
+        if not 0 < area[0] <= area[1] <= 1:
+            raise InvalidInputError(f"area: got {tuple(area)}, expected 0 < smallest ≤ largest ≤ 1")
+        if not 0 < aspect[0] <= aspect[1]:
+            raise InvalidInputError(f"aspect: got {tuple(aspect)}, expected 0 < smallest ≤ largest")
+        self.probability = probability
+        self.area = tuple(area)
+        self.aspect = tuple(aspect)
+
+    def forward(self, batch: int, size: tuple[int, ...], device: torch.device) -> Tensor:
+        if len(size) != 2:
+            raise InvalidInputError(f"size: got {tuple(size)}, expected (H, W): CutMix cuts boxes out of images")
+        area, aspect, top, left, chance = torch.rand(5, batch, 1, device=device)
+        area = self.area[0] + area * (self.area[1] - self.area[0])
+        aspect = self.aspect[0] + aspect * (self.aspect[1] - self.aspect[0])
+        pixels = size[0] * size[1]
+        inside = []
+        for length, side, start in (
+            (size[0], (area * aspect * pixels).sqrt(), top),
+            (size[1], (area / aspect * pixels).sqrt(), left),
+        ):
+            side = side.round().clamp(1, length)
+            begin = (start * (length - side + 1)).floor()
+            position = torch.arange(length, device=device)
+            inside.append((position >= begin) & (position < begin + side))
+        box: Tensor = inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & (chance < self.probability).unsqueeze(2)
+        return box
+
+    def extra_repr(self) -> str:
+        return f"probability={self.probability}, area={self.area}, aspect={self.aspect}"

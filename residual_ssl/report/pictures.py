@@ -1,0 +1,96 @@
+"""Pictures of a report: what is drawn of samples, and how pictures and figures become part of the page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Protocol, runtime_checkable
+
+import matplotlib
+import numpy as np
+import PIL.Image
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from residual_ssl.selection import Selection
+
+# Right and wrong by hue, trusted and not by strength: told apart with any common colour vision.
+OUTCOMES = (
+    ("right, trusted", "#0072B2"),
+    ("right, not trusted", "#B5D9F0"),
+    ("wrong, trusted", "#D55E00"),
+    ("wrong, not trusted", "#F6CFAE"),
+)
+NOT_JUDGED = "#808080"
+
+_SMALLEST, _LARGEST = 128, 384
+
+
+@runtime_checkable
+class DrawnTask(Protocol):
+    """A task whose samples are images and whose labels are maps of the same size."""
+
+    class_names: tuple[str, ...]
+    ignore_index: int
+
+    def display(self, view: Tensor) -> Tensor:
+        """Views ``(B, 3, H, W)`` as images in [0, 1]."""
+
+    def draw_labels(self, label: Tensor) -> Tensor:
+        """Class ids ``(H, W)`` as colours ``(3, H, W)`` in [0, 1]."""
+
+
+def outcome_map(selection: Selection, truth: Tensor, known: Tensor) -> Tensor:
+    """Where pseudo-labels are right and where they are trusted, in the colours of ``OUTCOMES``.
+
+    Args:
+        selection: tensors of shape ``(H, W)``.
+        truth: class ids ``(H, W)``.
+        known: bool ``(H, W)``, False where nothing is known: drawn grey.
+
+    Returns:
+        float ``(3, H, W)`` in [0, 1].
+    """
+    colours = torch.tensor([_rgb(colour) for _, colour in OUTCOMES] + [_rgb(NOT_JUDGED)])
+    outcome = 2 * (selection.label != truth).long() + (~selection.trusted).long()
+    return colours[torch.where(known, outcome, len(OUTCOMES))].permute(2, 0, 1)
+
+
+def trust_map(selection: Selection) -> Tensor:
+    """Weights ``(H, W)`` as colours, dark for 0 and bright for 1, grey where a point was not judged; ``(3, H, W)``."""
+    colours = matplotlib.colormaps["viridis"](selection.weight.numpy())[..., :3].astype(np.float32)
+    grey = torch.tensor(_rgb(NOT_JUDGED))
+    return torch.where(selection.valid.unsqueeze(-1), torch.from_numpy(colours), grey).permute(2, 0, 1)
+
+
+def picture(pixels: Tensor, description: str) -> str:
+    """Float ``(3, H, W)`` in [0, 1] as an HTML image: enlarged by a whole factor where small, averaged where large."""
+    array = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    image = PIL.Image.fromarray(array)
+    factor = -(-_SMALLEST // min(image.size))
+    if factor > 1:
+        image = image.resize((image.width * factor, image.height * factor), PIL.Image.Resampling.NEAREST)
+    elif max(image.size) > _LARGEST:
+        image = image.reduce(-(-max(image.size) // _LARGEST))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return _embedded(buffer.getvalue(), description, f'width="{image.width}" height="{image.height}"')
+
+
+def figure_image(figure: Figure, description: str) -> str:
+    """A figure as an HTML image, sharp on dense screens."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, facecolor="white")
+    return _embedded(buffer.getvalue(), description, "class=plot")
+
+
+def _embedded(png: bytes, description: str, attributes: str) -> str:
+    data = base64.b64encode(png).decode()
+    return f'<img {attributes} alt="{html.escape(description)}" src="data:image/png;base64,{data}">'
+
+
+def _rgb(colour: str) -> tuple[float, float, float]:
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red / 255, green / 255, blue / 255

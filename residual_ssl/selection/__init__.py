@@ -1,0 +1,20 @@
+"""Selection rules: logits in, pseudo-labels with weights out."""
+
+from residual_ssl.selection.convex import ConvexSelector
+from residual_ssl.selection.partition import solve_partition
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+from residual_ssl.selection.separation import ConvexPartition, convex_partition, reliability_weight
+from residual_ssl.selection.threshold import FixedThreshold, NoSelection
+
+__all__ = [
+    "ConvexPartition",
+    "ConvexSelector",
+    "FixedThreshold",
+    "NoSelection",
+    "Selection",
+    "Selector",
+    "convex_partition",
+    "reliability_weight",
+    "solve_partition",
+]

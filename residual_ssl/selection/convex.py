@@ -1,0 +1,140 @@
+"""Confidence Separable Learning: reliable predictions as one side of a convex two-way partition."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.features import Features, Residual
+from residual_ssl.selection.partition import SOLVERS
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+from residual_ssl.selection.separation import ConvexPartition, convex_partition, reliability_weight
+
+Variant = Literal["csl", "covar"]
+Scope = Literal["auto", "sample", "batch"]
+
+_ALPHA = {"csl": 8.0, "covar": 2.0}
+_DISPERSION_PENALTY = {"csl": 0.0, "covar": 0.25}
+
+
+class ConvexSelector(Selector):
+    """Confidence Separable Learning: trust what lies on the reliable side of a convex partition, and what is better.
+
+    The points of a group (one image, or the whole batch) are described by confidence and residual dispersion, neither
+    centred nor scaled, and partitioned by the convex program of :func:`solve_partition`. Points better than the mean of
+    the reliable cluster in either feature are trusted with weight 1; the others decay with their distance.
+
+    Args:
+        variant: ``"csl"``, or ``"covar"``: dispersion scaled by ``g`` (see :func:`prediction_features`), reliable
+            cluster by ``mean(c) - ¼·mean(g·r)``.
+        alpha: width of the decay; None for the variant's own, 8 (csl) or 2 (covar).
+        residual: ``"paper"`` or ``"released"``, see :func:`prediction_features`.
+        scope: what forms a group: ``"sample"`` (each image by itself; needs spatial points), ``"batch"`` (all points
+            of the batch), ``"auto"``: sample where there are spatial dimensions, else batch.
+        solver: as in :func:`solve_partition`.
+        gamma: weight γ ≥ 0 of the quadratic term of the program; 0 is the published rule.
+        temperature: 0 is the published hard rule; τ > 0 makes assignment, moments and weights smooth, so that gradients
+            reach the logits.
+
+    ``forward`` takes logits ``(B, K, *S)``; ``diagnostics`` of its Selection holds ``nonfinite``. With K = 2 the
+    dispersion is identically 0 and the rule reduces to confidence alone.
+
+    Raises:
+        InvalidInputError: an unknown choice, α ≤ 0, γ < 0, τ < 0; ``scope="sample"`` on logits without spatial
+            dimensions.
+
+    Source: CSL, arXiv 2509.16704 (ICCV 2025), §3; CoVar, arXiv 2601.11670.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[9.0, 0.0, 0.0], [8.0, 0.1, 0.0], [1.0, 0.9, 0.0], [0.6, 0.5, 0.0]])
+        >>> ConvexSelector()(logits).trusted
+        tensor([ True, False, False, False])
+    """
+
+    def __init__(
+        self,
+        variant: Variant = "csl",
+        *,
+        alpha: float | None = None,
+        residual: Residual = "paper",
+        scope: Scope = "auto",
+        solver: str = "closed_form",
+        gamma: float = 0.0,
+        temperature: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for name, value, choices in (
+            ("variant", variant, tuple(_ALPHA)),
+            ("residual", residual, ("paper", "released")),
+            ("scope", scope, ("auto", "sample", "batch")),
+            ("solver", solver, SOLVERS),
+        ):
+            if value not in choices:
+                raise InvalidInputError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
+        self.variant = variant
+        self.alpha = _ALPHA[variant] if alpha is None else alpha
+        self.residual: Residual = residual
+        self.scope = scope
+        self.solver = solver
+        self.gamma = gamma
+        self.temperature = temperature
+        if not self.alpha > 0:
+            raise InvalidInputError(f"alpha: got {alpha}, expected a number > 0, or None for the variant's own")
+        for name, number in (("gamma", gamma), ("temperature", temperature)):
+            if not number >= 0:
+                raise InvalidInputError(f"{name}: got {number}, expected a number ≥ 0")
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        features, points = self._judge(logits, valid)
+        with torch.autocast(logits.device.type, enabled=False):
+            partition = self._separate(features, points)
+            weight, trusted = reliability_weight(
+                self._groups(features.confidence),
+                self._groups(features.residual),
+                partition,
+                alpha=self.alpha,
+                temperature=self.temperature,
+            )
+        shape = points.shape
+        return self.select(logits, features, points, trusted.reshape(shape), weight=weight.reshape(shape))
+
+    def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
+        """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""
+        with torch.autocast(logits.device.type, enabled=False):
+            return self._separate(*self._judge(logits, valid))
+
+    def _judge(self, logits: Tensor, valid: Tensor | None) -> tuple[Features, Tensor]:
+        return self.features(logits, valid, residual=self.residual, scaled=self.variant == "covar")
+
+    def _separate(self, features: Features, points: Tensor) -> ConvexPartition:
+        return convex_partition(
+            (self._groups(features.confidence), self._groups(features.residual)),
+            self._groups(points),
+            dispersion_penalty=_DISPERSION_PENALTY[self.variant],
+            gamma=self.gamma,
+            temperature=self.temperature,
+            solver=self.solver,
+        )
+
+    def _groups(self, points: Tensor) -> Tensor:
+        """``(B, *S)`` as ``(groups, points)``."""
+        spatial = points.dim() > 1
+        if self.scope == "sample" and not spatial:
+            raise InvalidInputError(
+                "scope: got 'sample' for logits of shape (B, K), one point per sample: nothing to separate within a "
+                "sample; use scope='batch' or 'auto'"
+            )
+        if self.scope == "batch" or not spatial:
+            return points.reshape(1, -1)
+        return points.flatten(1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"variant={self.variant!r}, alpha={self.alpha}, residual={self.residual!r}, scope={self.scope!r}, "
+            f"solver={self.solver!r}, gamma={self.gamma}, temperature={self.temperature}"
+        )

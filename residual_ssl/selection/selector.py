@@ -1,0 +1,93 @@
+"""The interface of every selection rule, and how a rule keeps state across processes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.features import Features, prediction_features, valid_points
+from residual_ssl.selection.selection import Selection
+
+Reduction = Literal["mean", "sum", "max", "min"]
+
+_OPERATIONS = {"mean": dist.ReduceOp.SUM, "sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
+
+
+class Selector(nn.Module):
+    """Judges predictions: ``forward(logits, valid=None) -> Selection``.
+
+    Args of ``forward``:
+        logits: ``(B, K, *S)``, floating, K ≥ 2, ``*S`` any spatial shape, empty for classification.
+        valid: bool ``(B, *S)``, False at points to leave out; None for all.
+
+    A rule with memory (a running threshold, class counts) declares it once with :meth:`add_state`, which makes it a
+    buffer, so that it moves with the module and goes into checkpoints, and updates it only from statistics passed
+    through :meth:`reduced`, so that all processes of a distributed run hold the same state.
+
+    Example:
+        >>> import torch
+        >>> class RunningMean(Selector):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.add_state("threshold", torch.tensor(0.5), "mean")
+        ...     def forward(self, logits, valid=None):
+        ...         features, valid = self.features(logits, valid)
+        ...         mean = self.reduced("threshold", features.confidence.mean())
+        ...         self.threshold.lerp_(mean.detach(), 0.1)
+        ...         return self.select(logits, features, valid, features.confidence >= self.threshold)
+        >>> rule = RunningMean()
+        >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
+        tensor([1., 0.])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reductions: dict[str, Reduction] = {}
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        raise NotImplementedError
+
+    def add_state(self, name: str, default: Tensor, reduction: Reduction) -> None:
+        """Declare a state tensor and how its batch statistic is combined across processes."""
+        if reduction not in _OPERATIONS:
+            raise InvalidInputError(f"reduction: got {reduction!r}, expected one of {', '.join(_OPERATIONS)}")
+        self.register_buffer(name, default.clone())
+        self._reductions[name] = reduction
+
+    def reduced(self, name: str, value: Tensor) -> Tensor:
+        """A batch statistic combined over all processes, as declared for state ``name``; itself on a single process."""
+        reduction = self._reductions[name]
+        if not (dist.is_available() and dist.is_initialized()):
+            return value
+        total = value.detach().clone()
+        dist.all_reduce(total, op=_OPERATIONS[reduction])
+        return total / dist.get_world_size() if reduction == "mean" else total
+
+    @staticmethod
+    def features(logits: Tensor, valid: Tensor | None, **options: Any) -> tuple[Features, Tensor]:
+        """:func:`prediction_features` of the logits together with the points that may be selected."""
+        points = valid_points(logits, valid)
+        return prediction_features(logits, points, **options), points
+
+    @staticmethod
+    def select(
+        logits: Tensor, features: Features, valid: Tensor, trusted: Tensor, weight: Tensor | None = None
+    ) -> Selection:
+        """Build the Selection of a rule; without ``weight``, trusted points weigh 1 and all others 0."""
+        trusted = trusted & valid
+        if weight is None:
+            weight = trusted.to(features.confidence.dtype)
+        broken = ~logits.detach().isfinite().all(dim=1)
+        return Selection(
+            label=features.label,
+            weight=torch.where(valid, weight, torch.zeros_like(weight)),
+            trusted=trusted,
+            valid=valid,
+            confidence=features.confidence,
+            residual=features.residual,
+            diagnostics={"nonfinite": broken.sum()},
+        )

@@ -1,0 +1,104 @@
+"""The interface that a task implements: data, model, views, loss, metric. It knows no algorithm and no selector."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from residual_ssl.errors import ResidualSSLError
+from residual_ssl.losses import labelled_cross_entropy
+from residual_ssl.selection import Selection
+
+Batch = dict[str, Tensor]
+
+
+class Task(ABC):
+    """What is learned, from which data, by which kind of model, and how it is judged.
+
+    A sample of the datasets is a dict of tensors of equal shapes across samples, which the default collation stacks:
+
+    - ``input``: what :meth:`view` turns into the model's input, weakly augmented in the training sets;
+    - ``target``: class ids or ``ignore_index``, int64 ``(*S)``; in the labelled and validation sets;
+    - ``valid``: bool ``(*S)``, False at padding; in the unlabelled set, optional;
+    - ``truth``: as ``target``, in the unlabelled set where labels happen to be known. It feeds diagnostics and never
+        a loss.
+
+    The training sets are indexed by ``(index, draw)``: ``draw`` is the place of the sample in the whole run and seeds
+    its augmentation, so that a run is the same for any number of workers and continues exactly after a stop.
+
+    Attributes:
+        class_names: names of the K classes, in the order of the logits.
+        ignore_index: target id of points without a label.
+        main_metric: key of :meth:`summary` that picks the best checkpoint; larger is better.
+        input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
+    """
+
+    class_names: tuple[str, ...]
+    ignore_index: int
+    main_metric: str
+    input_suffixes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.class_names)
+
+    @abstractmethod
+    def labelled(self, seed: int) -> Dataset[Batch]:
+        """Training set with targets; ``seed`` and the draw fix the augmentation."""
+
+    @abstractmethod
+    def unlabelled(self, seed: int) -> Dataset[Batch]:
+        """Training set without targets."""
+
+    @abstractmethod
+    def validation(self) -> Dataset[Batch]:
+        """Validation set with targets, indexed by int, not augmented."""
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """A new model for ``num_classes`` classes.
+
+        It is called as ``model(x)``, and, by algorithms with a feature branch, as ``model(x, perturbation, start)``,
+        which returns the logits and the logits of the perturbed features of the samples from ``start`` on.
+        """
+
+    @abstractmethod
+    def view(self, inputs: Tensor, kind: str) -> Tensor:
+        """Model input made of dataset inputs ``(B, …)``.
+
+        ``"plain"`` only normalises; ``"labelled"``, ``"strong"`` and ``"light"`` perturb first, each sample by
+        itself, and
+        move no point: labels of the plain view hold for all of them.
+        """
+
+    def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Loss of the labelled batch: cross-entropy over the points with a label."""
+        return labelled_cross_entropy(logits, target, self.ignore_index)
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        """Logits for dataset inputs ``(B, …)`` in evaluation, ``(B, K, *S)``."""
+        return model(self.view(inputs, "plain"))  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def metric(self) -> Any:
+        """A new torchmetrics metric with ``update(logits, target)`` and ``compute()``."""
+
+    @abstractmethod
+    def summary(self, computed: Any) -> dict[str, float]:
+        """Named figures of a computed metric, ``main_metric`` among them, in per cent."""
+
+    def read(self, path: Path) -> Tensor:
+        """A dataset input, without the batch dimension, from a user's own file."""
+        raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
+
+    def pictures(self, sample: Tensor, logits: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
+        """What a person looks at, by kind: of an input, its logits ``(K, *S)`` and a selection of batch size 1."""
+        raise ResidualSSLError(f"task: {type(self).__name__} draws no pictures")

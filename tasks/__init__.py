@@ -1,0 +1,1 @@
+"""Task adapters: data, model, views and metric of each kind of task."""

@@ -1,0 +1,53 @@
+"""Pictures of predictions: palette labels, overlays, heat maps."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from residual_ssl.data import DatasetSpec
+
+_VOID = (255, 255, 255)
+
+
+def coloured(label: Tensor, spec: DatasetSpec) -> Tensor:
+    """Class ids ``(H, W)`` in the colours of the specification, float ``(3, H, W)`` in [0, 1]; ignored points white."""
+    colours = torch.tensor(_palette(spec), dtype=torch.float32, device=label.device) / 255
+    known = torch.where(label == spec.ignore_index, spec.num_classes, label)
+    return colours[known].permute(2, 0, 1)
+
+
+def overlay(image: Tensor, label: Tensor, spec: DatasetSpec, opacity: float = 0.55) -> Tensor:
+    """Class colours over an image ``(3, H, W)`` in [0, 1]; class 0 is left clear where it is named background."""
+    colours = coloured(label, spec)
+    strength = torch.full_like(image[:1], opacity)
+    if spec.classes[0] == "background":
+        strength = torch.where(label == 0, 0.0, strength)
+    return image * (1 - strength) + colours * strength
+
+
+def heat(values: Tensor) -> Tensor:
+    """Values ``(H, W)`` in [0, 1] as colours, dark for 0 and bright for 1, float ``(3, H, W)``."""
+    colours = matplotlib.colormaps["viridis"](values.detach().float().clamp(0, 1).cpu().numpy())
+    return torch.from_numpy(colours[..., :3].astype(np.float32)).permute(2, 0, 1)
+
+
+def to_image(pixels: Tensor) -> PIL.Image.Image:
+    """A picture of float ``(3, H, W)`` in [0, 1]."""
+    array = (pixels.detach().clamp(0, 1).cpu() * 255).round().to(torch.uint8)
+    return PIL.Image.fromarray(array.permute(1, 2, 0).numpy())
+
+
+def label_image(label: Tensor, spec: DatasetSpec) -> PIL.Image.Image:
+    """Class ids ``(H, W)`` as a palette image: pixel values are the ids, colours those of the specification."""
+    picture = PIL.Image.fromarray(label.to(torch.uint8).cpu().numpy(), mode="P")
+    colours = [channel for colour in _palette(spec)[:-1] for channel in colour]
+    picture.putpalette(colours + [0] * (768 - len(colours) - 3) + list(_VOID))
+    return picture
+
+
+def _palette(spec: DatasetSpec) -> list[tuple[int, int, int]]:
+    return [*spec.palette, _VOID]

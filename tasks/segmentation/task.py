@@ -1,0 +1,172 @@
+"""Semantic segmentation as a task: a source of images and masks, a model, photometric views, mean IoU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.perturbations import Photometric
+from residual_ssl.selection import Selection
+from residual_ssl.task import Batch, Task
+from residual_ssl.tasks.segmentation import pictures
+from residual_ssl.tasks.segmentation.geometry import WeakGeometry
+from residual_ssl.tasks.segmentation.samples import AugmentedSamples, PlainSamples
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class SegmentationTask(Task):
+    """Semantic segmentation; inputs are images in [0, 1], targets class ids of every pixel.
+
+    Args:
+        spec: classes, palette and ignore index; the number of classes comes from here and nowhere else.
+        source: ``source()`` gives the images and masks; called when data is first needed, so that a trained model
+            predicts on machines without the data set.
+        model: ``model(num_classes=K)`` gives a new model.
+        geometry: the weak augmentation of the training sets: resize, crop, flip.
+        strong, light, labelled: photometric changes of the views of those names; None leaves the view plain.
+        evaluation_scale: factor by which images are resized for prediction; logits are resized back, so that figures
+            are always those of the full image.
+        mean, std: normalisation of the model's input, RGB in [0, 1].
+
+    Raises:
+        InvalidInputError: an evaluation scale that is not positive.
+    """
+
+    main_metric = "miou"
+    input_suffixes = IMAGE_SUFFIXES
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        source: Callable[..., SegmentationSource],
+        model: Callable[..., nn.Module],
+        geometry: WeakGeometry,
+        strong: Photometric | None = None,
+        light: Photometric | None = None,
+        labelled: Photometric | None = None,
+        evaluation_scale: float = 1.0,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+    ) -> None:
+        if not evaluation_scale > 0:
+            raise InvalidInputError(f"evaluation_scale: got {evaluation_scale}, expected a factor > 0")
+        self.spec = spec
+        self.class_names = spec.classes
+        self.ignore_index = spec.ignore_index
+        self._source = source
+        self._model = model
+        self.geometry = geometry
+        self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
+        self.evaluation_scale = evaluation_scale
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+
+    @cached_property
+    def source(self) -> SegmentationSource:
+        """The data, read on first use."""
+        return self._source()
+
+    def labelled(self, seed: int) -> Dataset[Batch]:
+        return AugmentedSamples(self.source.labelled, self.geometry, self.ignore_index, seed, labelled=True)
+
+    def unlabelled(self, seed: int) -> Dataset[Batch]:
+        return AugmentedSamples(self.source.unlabelled, self.geometry, self.ignore_index, seed, labelled=False)
+
+    def validation(self) -> Dataset[Batch]:
+        return PlainSamples(self.source.validation)
+
+    def build_model(self) -> nn.Module:
+        return self._model(num_classes=self.num_classes)
+
+    def view(self, inputs: Tensor, kind: str) -> Tensor:
+        if kind not in self._views:
+            raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
+        perturbation = self._views[kind]
+        images = inputs if perturbation is None else perturbation(inputs)
+        mean, std = (
+            torch.tensor(v, device=images.device, dtype=images.dtype).view(3, 1, 1) for v in (self.mean, self.std)
+        )
+        return (images - mean) / std
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        size = inputs.shape[-2:]
+        if self.evaluation_scale != 1:
+            scaled = [max(1, round(side * self.evaluation_scale)) for side in size]
+            inputs = F.interpolate(inputs, scaled, mode="bilinear", align_corners=False, antialias=True)
+        logits = model(self.view(inputs, "plain"))
+        if logits.shape[-2:] != size:
+            logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+        return logits  # type: ignore[no-any-return]
+
+    def read(self, path: Path) -> Tensor:
+        return read_image(path).float() / 255
+
+    def display(self, view: Tensor) -> Tensor:
+        """Views ``(B, 3, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""
+        mean, std = (torch.tensor(v, device=view.device, dtype=view.dtype).view(3, 1, 1) for v in (self.mean, self.std))
+        return (view * std + mean).clamp(0, 1)
+
+    def draw_labels(self, label: Tensor) -> Tensor:
+        """Class ids ``(H, W)`` in the colours of the classes, float ``(3, H, W)`` in [0, 1]; ignored points white."""
+        return pictures.coloured(label, self.spec)
+
+    def pictures(self, sample: Tensor, logits: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
+        label = logits.argmax(0)
+        return {
+            "label": pictures.label_image(label, self.spec),
+            "overlay": pictures.to_image(pictures.overlay(sample, label, self.spec)),
+            "confidence": pictures.to_image(pictures.heat(selection.confidence[0])),
+            "trust": pictures.to_image(pictures.heat(selection.weight[0])),
+        }
+
+    def metric(self) -> Any:
+        return SegmentationConfusion(self.num_classes, ignore_index=self.ignore_index)
+
+    def summary(self, computed: Tensor) -> dict[str, float]:
+        iou = intersection_over_union(computed)
+        seen = ~iou.isnan()
+        figures = {"miou": 100 * iou[seen].mean().item()}
+        figures["pixel_accuracy"] = 100 * (computed.diagonal().sum() / computed.sum()).item()
+        named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))
+        return figures | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
+
+
+class SegmentationConfusion(MulticlassConfusionMatrix):  # type: ignore[misc]
+    """Confusion matrix over the pixels of a data set; update with logits ``(B, K, H, W)``, targets ``(B, H, W)``."""
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        super().update(logits.argmax(dim=1), target)
+
+
+def intersection_over_union(confusion: Tensor) -> Tensor:
+    """IoU of each class over a whole data set.
+
+    Args:
+        confusion: ``(K, K)`` counts, rows truth, columns prediction.
+
+    Returns:
+        float64 ``(K,)`` in [0, 1]; NaN for a class that is neither in the truth nor predicted, which the mean leaves
+        out.
+
+    Example:
+        >>> import torch
+        >>> intersection_over_union(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+        tensor([0.7500, 0.8000,    nan], dtype=torch.float64)
+    """
+    counts = confusion.double()
+    hit = counts.diagonal()
+    return hit / (counts.sum(0) + counts.sum(1) - hit)

@@ -1,0 +1,308 @@
+"""ImageFolders: who is labelled, what is read, and every fault that is found before training."""
+
+import itertools
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from residual_ssl.data import DatasetSpec, ImageFolders, SegmentationSource, check_disjoint, draw_labelled, read_list
+from residual_ssl.errors import ConfigError, DataError, MissingDataError
+
+SPEC = DatasetSpec(["ground", "thing"], label_map={0: 0, 1: 1, 11: 255})
+TRAIN = {"images": "train", "masks": "trainannot"}
+VALIDATION = {"images": "val", "masks": "valannot"}
+
+
+def _pair(
+    root: Path, images: str, masks: str | None, stem: str, value: int = 0, size: tuple[int, int] = (6, 8)
+) -> None:
+    height, width = size
+    (root / images).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), value, dtype=np.uint8)).save(root / images / f"{stem}.png")
+    if masks is not None:
+        (root / masks).mkdir(parents=True, exist_ok=True)
+        ids = np.zeros((height, width), dtype=np.uint8)
+        ids[0, 0], ids[-1, -1] = 11, 1
+        Image.fromarray(ids).save(root / masks / f"{stem}.png")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Ten training pairs t0 … t9, whose grey value is their number, and three validation pairs."""
+    for i in range(10):
+        _pair(tmp_path, "train", "trainannot", f"t{i}", value=i)
+    for i in range(3):
+        _pair(tmp_path, "val", "valannot", f"v{i}")
+    return tmp_path
+
+
+def _folders(root: Path, labelled: Any = 3, **more: Any) -> ImageFolders:
+    return ImageFolders(root, SPEC, **{"train": TRAIN, "validation": VALIDATION, "labelled": labelled, **more})
+
+
+def _names(samples: Any) -> list[str]:
+    return [samples[i].name for i in range(len(samples))]
+
+
+def _write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_labelled_and_unlabelled_images_divide_the_training_folder(root: Path) -> None:
+    source: SegmentationSource = _folders(root)
+    labelled, unlabelled = _names(source.labelled), _names(source.unlabelled)
+    assert len(labelled) == 3
+    assert sorted(labelled + unlabelled) == [f"train/t{i}.png" for i in range(10)]
+    assert _names(source.validation) == ["val/v0.png", "val/v1.png", "val/v2.png"]
+
+
+def test_sample_holds_the_image_and_its_own_encoded_mask(root: Path) -> None:
+    sample = _folders(root).labelled[0]
+    assert sample.image.dtype == torch.uint8
+    assert sample.image.shape == (3, 6, 8)
+    assert sample.image.unique().tolist() == [int(sample.name[-5])]
+    assert sample.mask is not None
+    assert sample.mask.dtype == torch.int64
+    assert (sample.mask[0, 0].item(), sample.mask[-1, -1].item(), sample.mask.sum().item()) == (255, 1, 256)
+
+
+def test_sequence_ends_where_python_expects_it(root: Path) -> None:
+    labelled = _folders(root).labelled
+    assert labelled[-1].name == labelled[2].name
+    with pytest.raises(IndexError):
+        labelled[3]
+
+
+def test_draw_depends_on_the_seed_and_not_on_the_listing_order(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _names(_folders(root, seed=1).labelled)
+    listing = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: sorted(listing(path), reverse=True))
+    assert _names(_folders(root, seed=1).labelled) == first
+    assert any(_names(_folders(root, seed=seed).labelled) != first for seed in range(2, 6))
+
+
+def test_draw_is_nested_over_counts_and_uniform_over_seeds() -> None:
+    names = [f"{i:02d}" for i in range(20)]
+    for seed in range(5):
+        draws = [set(draw_labelled(names, count, seed)) for count in (1, 5, 12, 20)]
+        assert all(small < large for small, large in itertools.pairwise(draws))
+    drawn = [name for seed in range(400) for name in draw_labelled(names, 5, seed)]
+    counts = [drawn.count(name) for name in names]  # binomial, mean 100, standard deviation 8.7
+    assert min(counts) > 60
+    assert max(counts) < 140
+
+
+def test_unlabelled_images_need_no_mask_and_none_is_opened(root: Path) -> None:
+    listed = _write(root / "labelled.txt", "t0", "t1")
+    for mask in (root / "trainannot").iterdir():
+        if mask.stem not in ("t0", "t1"):
+            mask.write_bytes(b"opened, this would be an error")
+    (root / "trainannot" / "t5.png").unlink()
+    unlabelled = _folders(root, listed).unlabelled
+    assert len(unlabelled) == 8
+    assert all(unlabelled[i].mask is None for i in range(8))
+
+
+def test_unlabelled_truth_loads_masks_where_they_exist(root: Path) -> None:
+    (root / "trainannot" / "t5.png").unlink()
+    unlabelled = _folders(root, _write(root / "l.txt", "t0"), unlabelled_truth=True).unlabelled
+    known = {unlabelled[i].name: unlabelled[i].mask is not None for i in range(len(unlabelled))}
+    assert known == {f"train/t{i}.png": i != 5 for i in range(1, 10)}
+
+
+def test_count_is_drawn_among_the_images_that_have_a_mask(root: Path) -> None:
+    for i in range(8):
+        (root / "trainannot" / f"t{i}.png").unlink()
+    source = _folders(root, 2)
+    assert _names(source.labelled) == ["train/t8.png", "train/t9.png"]
+    assert len(source.unlabelled) == 8
+    with pytest.raises(ConfigError, match=r"labelled: got 3, expected 1 … 2"):
+        _folders(root, 3)
+
+
+def test_further_folder_joins_the_unlabelled_pool(root: Path) -> None:
+    _pair(root, "extra", None, "x0")
+    source = _folders(root, 10, unlabelled_images="extra")
+    assert _names(source.unlabelled) == ["extra/x0.png"]
+    assert len(_folders(root, 8, unlabelled_images="extra").unlabelled) == 3
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("t3", "t1"),
+        ("t3.png", "t1.png"),
+        ("train/t3.png", "train/t1.png"),
+        ("train/t3.png trainannot/t3.png", "train/t1.png trainannot/t1.png"),
+        ("# comment", "", "t3.png\tt3.png", "./train/../train/t1.png"),
+    ],
+)
+def test_list_names_images_by_stem_or_path(root: Path, lines: tuple[str, ...]) -> None:
+    source = _folders(root, _write(root / "labelled.txt", *lines))
+    assert _names(source.labelled) == ["train/t3.png", "train/t1.png"]
+    assert all(source.labelled[i].mask is not None for i in range(2))
+    assert len(source.unlabelled) == 8
+
+
+def test_mask_column_pairs_files_of_different_stems(tmp_path: Path) -> None:
+    for city, stem in [("a", "a_0"), ("b", "b_0"), ("b", "b_1")]:
+        _pair(tmp_path, f"left/{city}", None, f"{stem}_left")
+        _pair(tmp_path, f"unused/{city}", f"fine/{city}", f"{stem}_ids")
+    source = ImageFolders(
+        tmp_path,
+        SPEC,
+        train={},
+        validation={"list": str(_write(tmp_path / "v.txt", "left/a/a_0_left.png fine/a/a_0_ids.png"))},
+        labelled=_write(tmp_path / "l.txt", "left/b/b_0_left.png fine/b/b_0_ids.png"),
+        unlabelled=_write(tmp_path / "u.txt", "left/b/b_1_left.png fine/b/not_there.png"),
+    )
+    assert _names(source.labelled) == ["left/b/b_0_left.png"]
+    assert source.labelled[0].mask is not None
+    assert source.unlabelled[0].mask is None
+
+
+def test_lists_divide_one_folder_into_subsets(root: Path) -> None:
+    _write(root / "train.txt", *(f"train/t{i}.png trainannot/t{i}.png" for i in range(6)))
+    _write(root / "val.txt", "t8", "t9")
+    source = _folders(root, 2, train={**TRAIN, "list": "train.txt"}, validation={**TRAIN, "list": "val.txt"})
+    assert (len(source.labelled), len(source.unlabelled)) == (2, 4)
+    assert _names(source.validation) == ["train/t8.png", "train/t9.png"]
+
+
+def test_upper_case_suffixes_are_found_and_hidden_files_are_not(root: Path) -> None:
+    (root / "train" / "t0.png").rename(root / "train" / "t0.PNG")
+    (root / "trainannot" / "t0.png").rename(root / "trainannot" / "t0.PNG")
+    (root / "train" / "._t1.png").write_bytes(b"written by a file manager")
+    assert "train/t0.PNG" in _names(_folders(root, 10).labelled)
+
+
+def test_resize_applies_to_image_and_mask(root: Path) -> None:
+    sample = _folders(root, resize=[3, 4]).labelled[0]
+    assert sample.image.shape == (3, 3, 4)
+    assert sample.mask is not None
+    assert sample.mask.shape == (3, 4)
+    assert set(sample.mask.unique().tolist()) <= {0, 1, 255}
+
+
+def test_mask_of_another_size_is_named_with_both_files_and_sizes(root: Path) -> None:
+    Image.fromarray(np.zeros((6, 7), dtype=np.uint8)).save(root / "trainannot" / "t4.png")
+    source = _folders(root, _write(root / "l.txt", "t4"))
+    with pytest.raises(DataError, match=r"train/t4\.png is 8×6 .*trainannot/t4\.png 7×6"):
+        source.labelled[0]
+
+
+def test_unknown_id_is_named_with_its_file(root: Path) -> None:
+    Image.fromarray(np.full((6, 8), 5, dtype=np.uint8)).save(root / "valannot" / "v1.png")
+    with pytest.raises(DataError, match=r"valannot/v1\.png: label ids 5"):
+        _folders(root).validation[1]
+
+
+def _remove_masks(root: Path) -> None:
+    for name in ("v1", "v2"):
+        (root / "valannot" / f"{name}.png").unlink()
+
+
+def _empty_train(root: Path) -> None:
+    for file in (root / "train").iterdir():
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda root: {"train": {"images": "trian"}}, MissingDataError, "'trian'.*train, trainannot, val, valannot"),
+        (lambda root: _empty_train(root), DataError, "train: no file ends with .jpg"),
+        (lambda root: _remove_masks(root), DataError, "2 of 3 validation images have no mask file: v1.png, v2.png"),
+        (lambda root: {"labelled": 0}, ConfigError, "labelled: got 0, expected 1 … 10"),
+        (lambda root: {"labelled": 11}, ConfigError, "labelled: got 11, expected 1 … 10"),
+        (lambda root: {"labelled": True}, ConfigError, "labelled: got True"),
+        (lambda root: {"labelled": "no.txt"}, MissingDataError, "no.txt: no such split list"),
+        (lambda root: {"labelled": _write(root / "l.txt", "t1", "z0", "z1")}, DataError, "2 of 3 entries.*z0, z1"),
+        (lambda root: {"labelled": _write(root / "l.txt", "val/v1")}, DataError, "1 of 1 entries match no image"),
+        (lambda root: {"labelled": _write(root / "l.txt", "t1 nope.png")}, DataError, "1 of 1 labelled images"),
+        (lambda root: {"labelled": _write(root / "l.txt", "val/v1.png")}, DataError, "labelled.*validation.*v1.png"),
+        (lambda root: {"validation": TRAIN}, DataError, "3 images are both in labelled and in validation"),
+        (lambda root: {"unlabelled_images": "val"}, DataError, "3 images are both in unlabelled and in validation"),
+        (
+            lambda root: {"labelled": _write(root / "l.txt", "t1"), "unlabelled": _write(root / "u.txt", "t1", "t2")},
+            DataError,
+            "1 images are both in labelled and in unlabelled",
+        ),
+        (lambda root: {"train": {"image": "train"}}, ConfigError, "train: got"),
+        (lambda root: {"resize": (0, 4)}, ConfigError, "resize: got"),
+    ],
+)
+def test_faults_are_found_at_construction(
+    root: Path, spoil: Callable[[Path], dict[str, Any] | None], error: type[Exception], message: str
+) -> None:
+    arguments = spoil(root) or {}
+    with pytest.raises(error, match=message):
+        _folders(root, **arguments)
+
+
+def test_missing_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"root: .*nowhere is not a folder"):
+        _folders(tmp_path / "nowhere")
+
+
+def test_long_lists_of_faults_show_five_and_the_count(root: Path) -> None:
+    listed = _write(root / "l.txt", *(f"z{i}" for i in range(7)))
+    with pytest.raises(DataError, match=r"z0, z1, z2, z3, z4, … \(7 in all\)"):
+        _folders(root, listed)
+
+
+def test_two_images_of_one_stem_are_ambiguous(root: Path) -> None:
+    Image.fromarray(np.zeros((6, 8, 3), dtype=np.uint8)).save(root / "train" / "t0.jpg")
+    with pytest.raises(DataError, match=r"t0\.jpg and t0\.png have one stem"):
+        _folders(root)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a b c\n", "line 1: got 3 columns"),
+        (b"# only this\n\n", "empty"),
+        (b"a\nb\na\n", "a listed more than once"),
+        (b"\xff\xfe", "UTF-8"),
+    ],
+)
+def test_faults_of_a_split_list(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_list(tmp_path / "list.txt")
+
+
+def test_tabs_allow_names_with_spaces(tmp_path: Path) -> None:
+    entries = read_list(_write(tmp_path / "list.txt", "my image.png\tmy mask.png"))
+    assert entries == [("my image.png", "my mask.png")]
+
+
+def test_disjoint_subsets_pass() -> None:
+    check_disjoint([("one", ["a"]), ("two", ["b"]), ("three", [])], fix="")
+
+
+def test_camvid_is_read_whole(shared_data: Path) -> None:
+    classes = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+    spec = DatasetSpec(classes, label_map={**{i: i for i in range(11)}, 11: 255})
+    source = ImageFolders(shared_data / "camvid", spec, train=TRAIN, validation=VALIDATION, labelled=30)
+    assert (len(source.labelled), len(source.unlabelled), len(source.validation)) == (30, 337, 101)
+    masks = [source.validation[i].mask for i in range(0, 101, 10)]
+    seen = torch.cat([mask.flatten() for mask in masks if mask is not None]).unique().tolist()
+    assert seen == [*range(11), 255]
+    assert source.unlabelled[0].image.shape == (3, 360, 480)
+
+
+def test_published_pascal_lists_are_read(shared_data: Path) -> None:
+    splits = shared_data / "splits" / "pascal"
+    labelled, unlabelled = read_list(splits / "366" / "labeled.txt"), read_list(splits / "366" / "unlabeled.txt")
+    assert (len(labelled), len(unlabelled)) == (366, 10216)
+    subsets = [("labelled", labelled), ("unlabelled", unlabelled), ("validation", read_list(splits / "val.txt"))]
+    check_disjoint([(name, [entry.image for entry in entries]) for name, entries in subsets], fix="")

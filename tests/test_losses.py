@@ -1,0 +1,55 @@
+"""Weighted losses against their sums."""
+
+import math
+
+import torch
+from selector_contract import random_logits
+
+from residual_ssl import ConvexSelector, FixedThreshold
+from residual_ssl.losses import labelled_cross_entropy, selected_cross_entropy
+
+
+def test_the_divisor_is_the_number_of_valid_points() -> None:
+    logits = random_logits((2, 5, 6, 6))
+    valid = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0)) > 0.3
+    chosen = ConvexSelector()(random_logits((2, 5, 6, 6), seed=1), valid)
+    expected, count = 0.0, 0
+    for b in range(2):
+        for i in range(6):
+            for j in range(6):
+                if valid[b, i, j]:
+                    p = logits[b, :, i, j].softmax(0)[chosen.label[b, i, j]]
+                    expected += -math.log(p) * chosen.weight[b, i, j].item()
+                    count += 1
+    torch.testing.assert_close(selected_cross_entropy(logits, chosen).item(), expected / count)
+
+
+def test_nothing_valid_gives_zero_and_a_gradient_of_zero() -> None:
+    logits = random_logits((1, 5, 4)).requires_grad_()
+    chosen = FixedThreshold()(logits.detach(), torch.zeros(1, 4, dtype=torch.bool))
+    loss = selected_cross_entropy(logits, chosen)
+    loss.backward()
+    assert loss == 0
+    assert not logits.grad.any()
+
+
+def test_infinite_losses_at_unselected_points_do_not_spread() -> None:
+    teacher = torch.tensor([[[9.0, 0.1], [0.0, 0.0]]])
+    student = torch.tensor([[[1.0, float("nan")], [0.0, 0.0]]])
+    assert selected_cross_entropy(student, FixedThreshold(0.9)(teacher)).isfinite()
+
+
+def test_half_precision_is_summed_in_single() -> None:
+    logits = random_logits((4, 5, 80, 80), torch.bfloat16)
+    loss = selected_cross_entropy(logits, FixedThreshold(0.0)(logits))
+    assert loss.dtype == torch.float32
+    assert labelled_cross_entropy(logits, logits.argmax(1)).dtype == torch.float32
+
+
+def test_labelled_loss_skips_ignored_points() -> None:
+    logits = random_logits((2, 5, 6))
+    target = torch.randint(0, 5, (2, 6), generator=torch.Generator().manual_seed(0))
+    target[0, :4] = 255
+    expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=255)
+    torch.testing.assert_close(labelled_cross_entropy(logits, target), expected)
+    assert labelled_cross_entropy(logits, torch.full_like(target, 255)) == 0
