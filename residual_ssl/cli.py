@@ -115,3 +115,7 @@ def _figures(figures: dict[str, float]) -> str:
     return "  ".join(
         f"{name} {value:.0f}" if name == "step" else f"{name} {value:.2f}" for name, value in shown.items()
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

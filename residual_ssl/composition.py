@@ -49,7 +49,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
             composed = hydra_compose("train", overrides=overrides, return_hydra_config=True)
         choices = dict(composed.hydra.runtime.choices)
         composed = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-        missing = sorted(OmegaConf.missing_keys(composed))
+        missing = _missing(OmegaConf.to_container(composed, resolve=False))
         if missing:
             raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
         plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
@@ -64,21 +64,26 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     return plain
 
 
+def _missing(config: Any, place: str = "") -> list[str]:
+    """Keys whose value is Hydra's mark for "to be given"."""
+    if config == "???":
+        return [place]
+    items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    return [key for name, value in items for key in _missing(value, f"{place}.{name}".lstrip("."))]
+
+
 def _one_line(error: Exception) -> str:
     """Hydra's message without its hints for Hydra's authors, with the nearest names of ours."""
-    text = str(error.__cause__ or error) if "Could not override" not in str(error) else str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    override = re.search(r"Could not override '([^']+)'", str(error))
-    if override:
+    text = str(error)
+    if override := re.search(r"Could not override '([^']+)'", text):
         key = override.group(1)
         close = difflib.get_close_matches(key, _keys(), 1)
         return f"{key}: no such key" + (f"; did you mean {close[0]!r}?" if close else f"; keys: {', '.join(_keys())}")
-    choice = re.search(r"Could not find '([^']+)'", str(error))
-    if choice:
+    if choice := re.search(r"Could not find '([^']+)'", text):
         group, _, name = choice.group(1).rpartition("/")
-        available = sorted(set(re.findall(r"^\t(\S+)", str(error), re.M)))
-        return f"{group}: got {name!r}, expected one of {', '.join(available) or 'the files of that group'}"
-    return lines[0] if lines else text
+        options = getattr(error, "options", None) or ["the files of that group"]
+        return f"{group}: got {name!r}, expected one of {', '.join(sorted(options))}"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
 
 
 def _keys() -> list[str]:

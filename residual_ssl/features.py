@@ -21,7 +21,7 @@ class Features(NamedTuple):
     Attributes:
         confidence: largest class probability, in [1/K, 1]; 0 at points that are not valid.
         residual: dispersion of the other classes' probabilities, ≥ 0; 0 at points that are not valid.
-        label: class of the largest probability, int64 in [0, K).
+        label: class of the largest probability, int64 in [0, K); 0 where a logit is not finite.
     """
 
     confidence: Tensor
@@ -69,14 +69,39 @@ def prediction_features(
         >>> print(f"{confidence.item():.2f} {dispersion.item():.4f} {label.item()}")
         0.70 0.0025 0
     """
+    points = judged_points(logits, valid, residual=residual, scaled=scaled)
+    return Features(points.confidence, points.residual, points.label)
+
+
+class JudgedPoints(NamedTuple):
+    """Features of a prediction with the points they hold for; each field has shape ``(B, *S)``.
+
+    Attributes:
+        confidence, residual, label: as :class:`Features`.
+        valid: bool, marked valid by the caller and with finite logits.
+        finite: bool, with finite logits.
+    """
+
+    confidence: Tensor
+    residual: Tensor
+    label: Tensor
+    valid: Tensor
+    finite: Tensor
+
+
+def judged_points(
+    logits: Tensor, valid: Tensor | None = None, *, residual: Residual = "paper", scaled: bool = False
+) -> JudgedPoints:
+    """:func:`prediction_features` together with the points that may be selected: what a selector starts from."""
     if residual not in ("paper", "released"):
         raise InvalidInputError(f"residual: got {residual!r}, expected 'paper' or 'released'")
-    valid = valid_points(logits, valid)
+    finite = _finite_points(logits)
+    valid = finite if valid is None else finite & _checked_valid(valid, logits)
     others = logits.shape[1] - 1
 
     with torch.autocast(logits.device.type, enabled=False):
         x = logits if logits.dtype == torch.float64 else logits.float()
-        x = torch.where(valid.unsqueeze(1), x, torch.zeros_like(x))
+        x = torch.where(finite.unsqueeze(1), x, torch.zeros_like(x))
         top, label = x.max(dim=1, keepdim=True)
         odds = (x - top).exp().scatter(1, label, 0.0)  # p_k / c for k ≠ y
         first, second = odds.sum(dim=1), odds.square().sum(dim=1)
@@ -91,24 +116,16 @@ def prediction_features(
         if scaled:
             dispersion = dispersion * (others**2 / (2 * (first * confidence + _SCALE_EPSILON)))
         nothing = torch.zeros_like(confidence)
-        return Features(
-            torch.where(valid, confidence, nothing), torch.where(valid, dispersion, nothing), label.squeeze(1)
+        return JudgedPoints(
+            torch.where(valid, confidence, nothing),
+            torch.where(valid, dispersion, nothing),
+            label.squeeze(1),
+            valid,
+            finite,
         )
 
 
-def valid_points(logits: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Points that may be selected: marked valid and with finite logits only.
-
-    Args:
-        logits: ``(B, K, *S)``, floating, K ≥ 2.
-        valid: bool ``(B, *S)``, or None for all points.
-
-    Returns:
-        bool ``(B, *S)``.
-
-    Raises:
-        InvalidInputError: as :func:`prediction_features`.
-    """
+def _finite_points(logits: Tensor) -> Tensor:
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         raise InvalidInputError(f"logits: got {kind}, expected a floating tensor of shape (B, K, *S)")
@@ -117,12 +134,14 @@ def valid_points(logits: Tensor, valid: Tensor | None = None) -> Tensor:
             f"logits: got shape {tuple(logits.shape)}, expected (B, K, *S) with K ≥ 2 classes in dimension 1; "
             "give a binary problem two logits: torch.stack([-x / 2, x / 2], dim=1)"
         )
-    finite = logits.isfinite().all(dim=1)
-    if valid is None:
-        return finite
-    if valid.dtype != torch.bool or valid.shape != finite.shape:
+    return logits.isfinite().all(dim=1)
+
+
+def _checked_valid(valid: Tensor, logits: Tensor) -> Tensor:
+    shape = (logits.shape[0], *logits.shape[2:])
+    if valid.dtype != torch.bool or tuple(valid.shape) != shape:
         raise InvalidInputError(
-            f"valid: got {valid.dtype} of shape {tuple(valid.shape)}, expected torch.bool of shape "
-            f"{tuple(finite.shape)}, as logits are {tuple(logits.shape)}"
+            f"valid: got {valid.dtype} of shape {tuple(valid.shape)}, expected torch.bool of shape {shape}, "
+            f"as logits are {tuple(logits.shape)}"
         )
-    return finite & valid
+    return valid

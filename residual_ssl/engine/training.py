@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from residual_ssl.components import build
 from residual_ssl.diagnostics import selection_quality
 from residual_ssl.engine import checkpoint
 from residual_ssl.engine.evaluation import evaluate_model
+from residual_ssl.engine.interruption import stop_requests
 from residual_ssl.engine.loading import mixed_seed, to_device, training_batches
 from residual_ssl.engine.provenance import provenance
 from residual_ssl.engine.run_log import RunLog
@@ -41,6 +42,7 @@ class RunResult:
         last, best: figures of the evaluation at the last step and at the best one, with ``step``.
         training: means of the last logged training figures (loss terms, coverage, purity …).
         seconds: training time without evaluation.
+        peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
     """
 
     run_dir: Path
@@ -48,6 +50,7 @@ class RunResult:
     best: dict[str, float]
     training: dict[str, float]
     seconds: float
+    peak_memory_gib: float | None
 
 
 def train(config: Mapping[str, Any]) -> RunResult:
@@ -105,6 +108,10 @@ class Run:
     def train(self) -> RunResult:
         """Run the steps that are left."""
         settings, main = self.settings, self.accelerator.is_main_process
+        finished = self.run_dir / "result.json"
+        if self.step == settings.steps and finished.exists():
+            record = json.loads(finished.read_text())
+            return RunResult(**{f.name: record[f.name] for f in fields(RunResult)} | {"run_dir": self.run_dir})
         if main:
             self.run_dir.mkdir(parents=True, exist_ok=True)
             _write_json(self.run_dir / "config.json", asdict(settings))
@@ -119,18 +126,15 @@ class Run:
             desc=self.run_dir.name,
         )
         try:
-            self._loop(log, progress)
-        except KeyboardInterrupt:
-            self._save("last.pt")
-            progress.write(f"stopped after step {self.step}; the same command continues from there")
-            raise
+            with stop_requests() as stopped:
+                self._loop(log, progress, stopped)
         finally:
             progress.close()
             if log is not None:
                 log.close()
         return self._result()
 
-    def _loop(self, log: RunLog | None, progress: Any) -> None:
+    def _loop(self, log: RunLog | None, progress: Any, stopped: Callable[[], bool]) -> None:
         settings = self.settings
         labelled = self._batches(self.task.labelled(settings.seed), settings.labelled_batch, stream=0)
         unlabelled = None
@@ -149,6 +153,7 @@ class Run:
             logged = self.step % settings.log_every == 0 or self.step == settings.steps
             if logged:
                 figures = {name: (value / count).item() for name, value in sums.items()}
+                figures = {name: value for name, value in figures.items() if name == "train/loss" or value == value}
                 sums, count = {}, 0
                 self._check_finite(figures["train/loss"])
                 if log is not None:
@@ -159,6 +164,11 @@ class Run:
                 self.seconds += time.perf_counter() - started
                 self._evaluate(log)
                 started = time.perf_counter()
+            if stopped() and self.step < settings.steps:
+                self.seconds += time.perf_counter() - started
+                self._save("last.pt")
+                tqdm.write(f"stopped after step {self.step}; the same command continues from there", file=sys.stderr)
+                raise KeyboardInterrupt
 
     def _train_step(self, labelled: Any, unlabelled: Any) -> dict[str, Tensor]:
         settings, accelerator = self.settings, self.accelerator
@@ -247,7 +257,10 @@ class Run:
             for key in sorted(names)
             if (values := [row[key] for row in logged if key in row])
         }
-        result = RunResult(self.run_dir, self.last, self.best, training, self.seconds)
+        memory = None
+        if self.accelerator.device.type == "cuda":
+            memory = torch.cuda.max_memory_allocated() / 2**30
+        result = RunResult(self.run_dir, self.last, self.best, training, self.seconds, memory)
         if self.accelerator.is_main_process:
             record = {**asdict(result), "run_dir": str(self.run_dir), "config": asdict(self.settings), **provenance()}
             _write_json(self.run_dir / "result.json", record)

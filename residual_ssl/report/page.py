@@ -6,6 +6,7 @@ import html
 from collections.abc import Sequence
 from pathlib import Path
 
+from residual_ssl.errors import ConfigError, ResidualSSLError
 from residual_ssl.report.runs import FinishedRun, read_runs
 from residual_ssl.report.samples import judged_samples, shown_run
 from residual_ssl.report.sections import curves_section, plane_section, predictions_section, samples_section
@@ -27,9 +28,12 @@ def write_report(runs: Sequence[Path], out: Path) -> str:
 
     Raises:
         MissingDataError: a run that is not finished, or whose data are absent.
-        ConfigError: no run, a run given twice, runs of different tasks or classes.
+        ConfigError: no run, a run given twice, runs of different tasks or classes; ``out`` is a folder.
         CheckpointError: a result or a checkpoint that cannot be read.
+        ResidualSSLError: ``out`` cannot be written.
     """
+    if out.is_dir():
+        raise ConfigError(f"out: got the folder {out}, expected an HTML file to write; give {out / 'report.html'}")
     finished = read_runs(runs)
     table = comparison(finished)
     shown = shown_run(finished)
@@ -42,11 +46,18 @@ def write_report(runs: Sequence[Path], out: Path) -> str:
         plane_section(shown, judged),
         predictions_section(finished),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(out)
+    _write(out, page)
     return table.text()
+
+
+def _write(out: Path, page: str) -> None:
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        raise ResidualSSLError(f"out: {out} cannot be written ({error}); free space or give another file") from error
 
 
 def _summary(table: Table, runs: Sequence[FinishedRun]) -> str:
@@ -122,6 +133,7 @@ table { border-collapse: collapse; }
 .pictures td { padding: 4px; }
 .pictures img { display: block; image-rendering: pixelated; border: 1px solid var(--line); }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; max-width: none; margin: .4rem 0; font-size: .88rem; }
+.legend b { font-weight: 500; color: var(--quiet); min-width: 7.5em; }
 .legend i { display: inline-block; width: 14px; height: 14px; margin-right: 6px; vertical-align: -2px;
   border: 1px solid var(--line); }
 .legend .ramp { width: 110px; margin: 0 6px;

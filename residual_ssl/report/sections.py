@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from residual_ssl.report.figures import curves, plane
+from residual_ssl.report.curves import curves
 from residual_ssl.report.pictures import NOT_JUDGED, OUTCOMES, DrawnTask, figure_image, outcome_map, picture, trust_map
+from residual_ssl.report.plane import plane
 from residual_ssl.report.runs import FinishedRun
 from residual_ssl.report.samples import JudgedSamples, judged_samples
 from residual_ssl.selection import ConvexSelector
@@ -27,9 +28,9 @@ def curves_section(runs: Sequence[FinishedRun]) -> str:
     return section(
         "Over the course of training",
         _scrolled(figure_image(curves(runs), "Validation metric, coverage and purity over training steps")),
-        "<p>Coverage is the weight given to pseudo-labels, as a share of all points. Purity is the share of that weight "
-        "that lies on right pseudo-labels; it needs the truth of the unlabelled data, which no run was trained with. A "
-        "rule may buy one with the other, so read them together.</p>",
+        "<p>Coverage is the weight given to pseudo-labels, as a share of all points. Purity is the share of that "
+        "weight that lies on right pseudo-labels; it needs the truth of the unlabelled data, which no run was trained "
+        "with. A rule may buy one with the other, so read them together.</p>",
     )
 
 
@@ -60,7 +61,7 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
     occurring = labels if judged.truth is None else torch.cat([labels, judged.truth])
     legends = [_class_legend(task, occurring), _TRUST_LEGEND]
     if judged.truth is not None:
-        legends.append(_legend([*OUTCOMES, ("unknown", NOT_JUDGED)]))
+        legends.append(_legend("right or wrong", [*OUTCOMES, ("unknown", NOT_JUDGED)]))
     return section(title, " ".join(words) + "</p>", _picture_grid(header, rows), *legends)
 
 
@@ -100,12 +101,14 @@ def plane_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
     figure = plane(judged, partition, run.task.ignore_index)
     return section(
         title,
-        f"<p>Each dot is one point of a prediction of <b>{html.escape(run.name)}</b> (in an image, a pixel), on the same "
-        "samples. To the right: how sure the network is of its class. Upwards: how unevenly the remaining probability is "
-        "spread over the other classes, so that a high dot has one strong rival class. The convex program splits the dots "
-        "along the black line, with no threshold to tune, and the side with the higher mean confidence is the reliable "
-        "one. What is better than the mean of the reliable side in either feature is trusted in full; in the grey area, "
-        f"weight falls with the distance from that mean.{note}</p>",
+        f"<p>Each dot is one point (in an image, a pixel) of a prediction of <b>{html.escape(run.name)}</b> on the "
+        "same samples. To the right: how sure the network is of its class. Upwards: how unevenly the remaining "
+        "probability is spread over the other classes, so that a high dot has one strong rival class. The convex "
+        "program splits the dots along the black line, with no threshold to tune, and the side with the better mean "
+        "(more confidence; for CoVar, less dispersion too) is the reliable one. What is better than the mean of the "
+        "reliable side in either feature is trusted in full; in the grey area, weight falls with the distance from it. "
+        "Both axes have a square-root scale, which stretches the corner of sure predictions, where most dots lie."
+        f"{note}</p>",
         _scrolled(figure_image(figure, "Points by confidence and residual dispersion, with the partition")),
     )
 
@@ -133,7 +136,7 @@ def predictions_section(runs: Sequence[FinishedRun]) -> str:
         rows.append([str(index), *(picture(pixels, f"validation {index}: {name}") for name, pixels in cells.items())])
     return section(
         title,
-        "<p>Samples spread evenly over the validation set, after the last step; white where the truth is not known.</p>",
+        "<p>Samples spread evenly over the validation set, after the last step; white where the truth is unknown.</p>",
         _picture_grid(["index", "image", "truth", *(run.name for run in runs)], rows),
         _class_legend(task, torch.cat(drawn)),
     )
@@ -151,14 +154,14 @@ def _scrolled(content: str) -> str:
 
 
 _TRUST_LEGEND = (
-    "<p class=legend><span>weight 0 <i class=ramp></i> 1</span>"
+    "<p class=legend><b>trust</b><span>weight 0 <i class=ramp></i> 1</span>"
     f'<span><i style="background:{NOT_JUDGED}"></i>not judged (padding)</span></p>'
 )
 
 
-def _legend(entries: Sequence[tuple[str, str]]) -> str:
-    items = (f'<span><i style="background:{colour}"></i>{html.escape(name)}</span>' for name, colour in entries)
-    return f"<p class=legend>{''.join(items)}</p>"
+def _legend(name: str, entries: Sequence[tuple[str, str]]) -> str:
+    items = (f'<span><i style="background:{colour}"></i>{html.escape(entry)}</span>' for entry, colour in entries)
+    return f"<p class=legend><b>{name}</b>{''.join(items)}</p>"
 
 
 def _class_legend(task: DrawnTask, labels: Tensor) -> str:
@@ -166,5 +169,6 @@ def _class_legend(task: DrawnTask, labels: Tensor) -> str:
     present = [i for i in torch.unique(labels).tolist() if i != task.ignore_index]
     colours = (task.draw_labels(torch.tensor([present]))[:, 0].T * 255).round().int().tolist()
     return _legend(
-        [(task.class_names[i], "#{:02x}{:02x}{:02x}".format(*rgb)) for i, rgb in zip(present, colours, strict=True)]
+        "classes",
+        [(task.class_names[i], "#{:02x}{:02x}{:02x}".format(*rgb)) for i, rgb in zip(present, colours, strict=True)],
     )

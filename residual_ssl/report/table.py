@@ -96,13 +96,14 @@ def _number(value: float | None, digits: int, scale: float = 1) -> str:
 
 def _notes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     notes = [
-        "coverage, purity, trusted, accuracy: of the pseudo-labels, mean over the last logged training steps; "
+        "Coverage, purity, trusted, accuracy: of the pseudo-labels, mean over the last logged training steps; "
         f"{ABSENT} where a run has none or the truth is not known."
     ]
     starts = {config["init_from"] for config in configs}
     if starts != {None}:
-        same = f"all runs continue the same warm-up {next(iter(starts))}"
-        notes.append(f"{same}." if len(starts) == 1 else "The runs start from different weights (init_from differs).")
+        same = "All runs continue the same warm-up" if len(configs) > 1 else "The run continues the warm-up"
+        different = "The runs start from different weights (init_from differs)."
+        notes.append(f"{same} {next(iter(starts))}." if len(starts) == 1 else different)
     # The seed may be part of a source that is rendered.
     if any(config["task"].get("source") != configs[0]["task"].get("source") for config in configs):
         notes.append("The runs do not have the same data (task.source differs).")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.features import Features, Residual
+from residual_ssl.features import JudgedPoints, Residual, judged_points
 from residual_ssl.selection.partition import SOLVERS
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -90,31 +90,30 @@ class ConvexSelector(Selector):
                 raise InvalidInputError(f"{name}: got {number}, expected a number ≥ 0")
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        features, points = self._judge(logits, valid)
+        points = self._judge(logits, valid)
         with torch.autocast(logits.device.type, enabled=False):
-            partition = self._separate(features, points)
+            partition = self._separate(points)
             weight, trusted = reliability_weight(
-                self._groups(features.confidence),
-                self._groups(features.residual),
+                self._groups(points.confidence),
+                self._groups(points.residual),
                 partition,
                 alpha=self.alpha,
                 temperature=self.temperature,
             )
-        shape = points.shape
-        return self.select(logits, features, points, trusted.reshape(shape), weight=weight.reshape(shape))
+        return self.select(points, trusted.reshape(points.valid.shape), weight.reshape(points.valid.shape))
 
     def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
         """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""
         with torch.autocast(logits.device.type, enabled=False):
-            return self._separate(*self._judge(logits, valid))
+            return self._separate(self._judge(logits, valid))
 
-    def _judge(self, logits: Tensor, valid: Tensor | None) -> tuple[Features, Tensor]:
-        return self.features(logits, valid, residual=self.residual, scaled=self.variant == "covar")
+    def _judge(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
+        return judged_points(logits, valid, residual=self.residual, scaled=self.variant == "covar")
 
-    def _separate(self, features: Features, points: Tensor) -> ConvexPartition:
+    def _separate(self, points: JudgedPoints) -> ConvexPartition:
         return convex_partition(
-            (self._groups(features.confidence), self._groups(features.residual)),
-            self._groups(points),
+            (self._groups(points.confidence), self._groups(points.residual)),
+            self._groups(points.valid),
             dispersion_penalty=_DISPERSION_PENALTY[self.variant],
             gamma=self.gamma,
             temperature=self.temperature,

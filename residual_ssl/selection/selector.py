@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.features import Features, prediction_features, valid_points
+from residual_ssl.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 
 Reduction = Literal["mean", "sum", "max", "min"]
@@ -30,15 +30,16 @@ class Selector(nn.Module):
 
     Example:
         >>> import torch
+        >>> from residual_ssl.features import judged_points
         >>> class RunningMean(Selector):
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.add_state("threshold", torch.tensor(0.5), "mean")
         ...     def forward(self, logits, valid=None):
-        ...         features, valid = self.features(logits, valid)
-        ...         mean = self.reduced("threshold", features.confidence.mean())
+        ...         points = judged_points(logits, valid)
+        ...         mean = self.reduced("threshold", points.confidence.mean())
         ...         self.threshold.lerp_(mean.detach(), 0.1)
-        ...         return self.select(logits, features, valid, features.confidence >= self.threshold)
+        ...         return self.select(points, points.confidence >= self.threshold)
         >>> rule = RunningMean()
         >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
         tensor([1., 0.])
@@ -68,26 +69,16 @@ class Selector(nn.Module):
         return total / dist.get_world_size() if reduction == "mean" else total
 
     @staticmethod
-    def features(logits: Tensor, valid: Tensor | None, **options: Any) -> tuple[Features, Tensor]:
-        """:func:`prediction_features` of the logits together with the points that may be selected."""
-        points = valid_points(logits, valid)
-        return prediction_features(logits, points, **options), points
-
-    @staticmethod
-    def select(
-        logits: Tensor, features: Features, valid: Tensor, trusted: Tensor, weight: Tensor | None = None
-    ) -> Selection:
-        """Build the Selection of a rule; without ``weight``, trusted points weigh 1 and all others 0."""
-        trusted = trusted & valid
-        if weight is None:
-            weight = trusted.to(features.confidence.dtype)
-        broken = ~logits.detach().isfinite().all(dim=1)
+    def select(points: JudgedPoints, trusted: Tensor, weight: Tensor | None = None) -> Selection:
+        """The Selection of a rule; without ``weight``, trusted points weigh 1 and all others 0."""
+        trusted = trusted & points.valid
+        weight = trusted.to(points.confidence.dtype) if weight is None else weight
         return Selection(
-            label=features.label,
-            weight=torch.where(valid, weight, torch.zeros_like(weight)),
+            label=points.label,
+            weight=torch.where(points.valid, weight, torch.zeros_like(weight)),
             trusted=trusted,
-            valid=valid,
-            confidence=features.confidence,
-            residual=features.residual,
-            diagnostics={"nonfinite": broken.sum()},
+            valid=points.valid,
+            confidence=points.confidence,
+            residual=points.residual,
+            diagnostics={"nonfinite": (~points.finite).sum()},
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.features import judged_points
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -30,8 +31,8 @@ class FixedThreshold(Selector):
         self.threshold = threshold
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        features, valid = self.features(logits, valid)
-        return self.select(logits, features, valid, features.confidence >= self.threshold)
+        points = judged_points(logits, valid)
+        return self.select(points, points.confidence >= self.threshold)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}"

@@ -1,7 +1,6 @@
 """ImageFolders: who is labelled, what is read, and every fault that is found before training."""
 
 import itertools
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path

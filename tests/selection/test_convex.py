@@ -76,7 +76,7 @@ def test_weights_are_those_of_the_published_singular_vectors(
 @pytest.mark.parametrize("case", GOLDEN)
 @pytest.mark.parametrize("variant", ["csl", "covar"])
 class TestReferenceVectors:
-    @pytest.fixture()
+    @pytest.fixture
     def golden(self, shared_golden: Path, case: str) -> dict[str, NDArray[np.generic]]:
         return dict(np.load(shared_golden / f"{case}.npz"))
 

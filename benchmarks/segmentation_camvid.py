@@ -1,0 +1,137 @@
+"""CamVid with few labels: labels only, FixMatch, UniMatch and CSL under equal steps, on an ImageNet MobileNetV2.
+
+    python benchmarks/segmentation_camvid.py --root CAMVID --weights MOBILENETV2 --size reduced --seeds 0
+
+`--size full` trains on 360×480 crops (a GPU), `--size reduced` on 176×240 crops of half-size images (two CPU cores);
+both evaluate on the 101 validation images at 480×360 against the original masks. Runs are done one by one, the results
+file is written after each; a run that was cut off is continued, a finished one only read. The masks of unlabelled
+images are read to measure pseudo-labels, never to learn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from residual_ssl import compose, train
+
+METHODS = {
+    "supervised": ["algorithm=supervised"],
+    "fixmatch": ["algorithm=fixmatch"],
+    "unimatch": ["algorithm=unimatch"],
+    "unimatch-no-selection": ["algorithm=unimatch", "selector=none"],
+    "csl": ["algorithm=csl"],
+}
+SIZES = {
+    "full": ["steps=2000", "evaluate_every=250", "dataset.geometry.crop=[360,480]", "precision=bf16"],
+    "reduced": [
+        *("steps=800", "evaluate_every=200", "dataset.geometry.crop=[176,240]", "dataset.geometry.scale=[0.25,1.0]"),
+        *(
+            "dataset.evaluation_scale=0.5",
+            "dataset.mask_block=16",
+            "labelled_batch=4",
+            "unlabelled_batch=4",
+            "workers=0",
+        ),
+    ],
+}
+
+
+def main() -> None:
+    options = parse()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"segmentation_camvid_{options.size}.json"
+    rows: list[dict[str, Any]] = []
+    for labelled, seed, method in itertools.product(options.labelled, options.seeds, options.methods):
+        rows.append(run(method, labelled, seed, options))
+        record = {"benchmark": "segmentation_camvid", "size": options.size, "rows": rows}
+        path.write_text(json.dumps(record, indent=2) + "\n")
+        path.with_suffix(".md").write_text(table(rows, options.size))
+    print(table(rows, options.size))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="CamVid: train, trainannot, val, valannot")
+    parser.add_argument("--weights", required=True, help="ImageNet weights of timm's mobilenetv2_100")
+    parser.add_argument("--size", choices=SIZES, default="reduced")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--labelled", type=int, nargs="+", default=[30], help="labelled images of 367")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/camvid"), help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
+    return parser.parse_args()
+
+
+def run(method: str, labelled: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one method with one seed; the labelled images differ between seeds and are the same for all methods."""
+    run_dir = options.runs / options.size / f"{method}-{labelled}-{seed}"
+    overrides = [*SIZES[options.size], *METHODS[method], *options.overrides]
+    config = compose(
+        [
+            *("experiment=camvid", f"dataset.root={options.root}", f"model.weights={options.weights}"),
+            *(f"dataset.labelled={labelled}", "dataset.unlabelled_truth=true"),
+            *(f"seed={seed}", f"run_dir={run_dir}"),
+            *overrides,
+        ]
+    )
+    train(config)
+    result = json.loads((run_dir / "result.json").read_text())
+    figures = ("last", "best", "training", "seconds", "peak_memory_gib")
+    origin = ("command", "python", "versions", "hardware", "commit")
+    return {
+        "method": method,
+        "labelled": labelled,
+        "seed": seed,
+        "steps": config["steps"],
+        "overrides": overrides,
+        **{key: result[key] for key in (*figures, *origin)},
+    }
+
+
+def table(rows: list[dict[str, Any]], size: str) -> str:
+    """Mean ± standard deviation over seeds, and the difference to labels only, paired by seed, as Markdown."""
+    lines = [
+        f"# CamVid, {size} size",
+        "",
+        "| labels | method | seeds | mIoU last | mIoU best | last − labels only, paired | coverage % | purity % | seconds |"
+        " peak GiB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for labelled in sorted({row["labelled"] for row in rows}):
+        group = [row for row in rows if row["labelled"] == labelled]
+        base = {row["seed"]: row["last"]["miou"] for row in group if row["method"] == "supervised"}
+        for method in METHODS:
+            own = [row for row in group if row["method"] == method]
+            if not own:
+                continue
+            paired = [row["last"]["miou"] - base[row["seed"]] for row in own if row["seed"] in base]
+            cells = [
+                *(str(labelled), method, str(len(own))),
+                spread([row["last"]["miou"] for row in own]),
+                spread([row["best"]["miou"] for row in own]),
+                spread(paired) if method != "supervised" else "–",
+                spread([100 * row["training"]["coverage"] for row in own if "coverage" in row["training"]]),
+                spread([100 * row["training"]["purity"] for row in own if "purity" in row["training"]]),
+                f"{statistics.mean(row['seconds'] for row in own):.0f}",
+                spread([row["peak_memory_gib"] for row in own if row["peak_memory_gib"] is not None]),
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    note = "Coverage and purity: weighted means over the last 100 training steps, of the unlabelled batch."
+    return "\n".join([*lines, "", note, ""])
+
+
+def spread(values: list[float]) -> str:
+    if not values:
+        return "–"
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+
+
+if __name__ == "__main__":
+    main()

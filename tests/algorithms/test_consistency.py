@@ -1,0 +1,167 @@
+"""ConsistencyAlgorithm: four published settings, their loss, and what they must not touch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import tiny_config
+from torch import nn
+
+from residual_ssl import ConvexSelector, FixedThreshold, TrustedMask, train
+from residual_ssl.algorithms import ConsistencyAlgorithm, FeatureBranch, InputBranch
+from residual_ssl.algorithms.consistency import frozen_running_statistics
+from residual_ssl.components import build
+from residual_ssl.engine.run_log import read_log
+from residual_ssl.errors import ConfigError
+from residual_ssl.losses import labelled_cross_entropy
+from residual_ssl.models import SmallSegmenter
+from residual_ssl.perturbations import CutMix, FeatureDropout
+from residual_ssl.task import Batch, Task
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    made: Task = build(tiny_config(tmp_path)["task"], "task")
+    return made
+
+
+def batch_of(task: Task, kind: str, count: int = 4) -> Batch:
+    data = getattr(task, kind)(0)
+    samples = [data[i, i] for i in range(count)]
+    return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "fixmatch", "unimatch", "csl"])
+def test_training_moves_the_weights_with_a_finite_loss_and_partial_coverage(tmp_path: Path, algorithm: str) -> None:
+    # An untrained network reaches .95 nowhere; a lower threshold makes the coverage of a few steps visible.
+    lower = ["selector.threshold=0.15"] if algorithm in ("fixmatch", "unimatch") else []
+    config = tiny_config(tmp_path / "run", f"algorithm={algorithm}", *lower)
+    torch.manual_seed(config["seed"])
+    before = build(config["task"], "task").build_model().state_dict()
+    train(config)
+    after = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["model"]
+    for name in ("encoder.stem.0.weight", "encoder.stage3.1.second.0.weight", "classifier.weight"):
+        assert not torch.equal(before[name], after[name])
+    rows = [row for row in read_log(tmp_path / "run") if "train/loss" in row]
+    assert len(rows) == 6
+    assert all(torch.tensor(row["train/loss"]).isfinite() for row in rows)
+    if algorithm == "supervised":
+        assert "train/coverage" not in rows[-1]
+    else:
+        assert 0 < rows[-1]["train/coverage"] < 1
+        assert 0 <= rows[-1]["train/purity"] <= 1
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms(task: Task) -> None:
+    algorithm = ConsistencyAlgorithm(
+        ConvexSelector(),
+        {
+            "strong": InputBranch(0.125, mix=CutMix()),
+            "masked": InputBranch(0.25, mask=TrustedMask(block=8)),
+            "feature": FeatureBranch(0.5, FeatureDropout(0.5)),
+        },
+        labelled_weight=0.75,
+    )
+    torch.manual_seed(0)
+    output = algorithm.step(task.build_model(), task, batch_of(task, "labelled"), batch_of(task, "unlabelled"))
+    terms = output.terms
+    assert set(terms) == {"labelled", "strong", "masked", "feature"}
+    expected = 0.75 * terms["labelled"] + 0.125 * terms["strong"] + 0.25 * terms["masked"] + 0.5 * terms["feature"]
+    torch.testing.assert_close(output.loss.detach(), expected)
+
+
+def test_without_branches_it_is_cross_entropy_on_the_labels(task: Task) -> None:
+    model = task.build_model().eval()
+    labelled = batch_of(task, "labelled")
+    task._views["labelled"] = None  # type: ignore[attr-defined]
+    output = ConsistencyAlgorithm().step(model, task, labelled, None)
+    expected = labelled_cross_entropy(model(task.view(labelled["input"], "plain")), labelled["target"])
+    torch.testing.assert_close(output.loss, expected)
+
+
+def test_pseudo_labels_are_those_of_the_plain_view_and_carry_no_gradient(task: Task) -> None:
+    model = task.build_model()
+    algorithm = ConsistencyAlgorithm(FixedThreshold(0.0), {"strong": InputBranch(1.0)}, labelled_weight=0.0)
+    labelled, unlabelled = batch_of(task, "labelled"), batch_of(task, "unlabelled")
+    torch.manual_seed(0)
+    output = algorithm.step(model, task, labelled, unlabelled)
+    torch.manual_seed(0)
+    both = torch.cat([task.view(labelled["input"], "labelled"), task.view(unlabelled["input"], "plain")])
+    assert output.selection is not None
+    assert torch.equal(output.selection.label, model(both)[4:].argmax(1))
+    assert torch.equal(output.selection.valid, unlabelled["valid"])
+    assert not output.selection.confidence.requires_grad
+
+
+def test_cutmix_mixes_inputs_labels_and_weights_with_the_same_boxes(task: Task) -> None:
+    inputs = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 64, 64) / 4
+    logits = torch.nn.functional.one_hot(torch.arange(4), 11).float().view(4, 11, 1, 1).expand(4, 11, 64, 64) * 9
+    selection = FixedThreshold(0.5)(logits)
+    task._views["strong"] = None  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    x, mixed = InputBranch(1.0, mix=CutMix(probability=1.0))(task, inputs, selection)
+    shown = (x[:, 0] - task.view(inputs[:1], "plain")[:, 0, 0, 0]).mul(4 * 0.229).round().long()
+    assert torch.equal(shown, mixed.label)
+    for own in range(4):
+        assert set(mixed.label[own].unique().tolist()) == {own, (own - 1) % 4}
+
+
+def test_the_masked_branch_erases_trusted_points_of_the_light_view_only(task: Task) -> None:
+    inputs = batch_of(task, "unlabelled")["input"]
+    trusted = torch.zeros(4, 64, 64, dtype=torch.bool)
+    trusted[:, :32] = True
+    logits = torch.zeros(4, 11, 64, 64)
+    logits[:, 1, :32] = 9
+    selection = FixedThreshold(0.9)(logits)
+    assert torch.equal(selection.trusted, trusted)
+    task._views |= {"strong": None, "light": None}  # type: ignore[attr-defined]
+    torch.manual_seed(0)
+    x, _ = InputBranch(1.0, mask=TrustedMask(ratio=1.0, block=8, probability=0.5))(task, inputs, selection)
+    plain = task.view(inputs, "plain")
+    erased = (x != plain).any(1)
+    masked = erased.flatten(1).any(1)
+    assert 0 < int(masked.sum()) < 4
+    assert torch.equal(x[:, :, 32:], plain[:, :, 32:])
+    assert not x[masked][:, :, :32].any()
+
+
+def test_running_statistics_follow_the_first_pass_alone(task: Task) -> None:
+    model = SmallSegmenter(11)
+    labelled, unlabelled = batch_of(task, "labelled"), batch_of(task, "unlabelled")
+    algorithm = ConsistencyAlgorithm(FixedThreshold(0.0), {"strong": InputBranch(1.0, mix=CutMix())})
+    algorithm.step(model, task, labelled, unlabelled)
+    layer = model.encoder.stem[1]
+    assert layer.num_batches_tracked == 1
+    assert layer.track_running_stats
+
+
+def test_frozen_running_statistics_still_normalise_by_the_batch() -> None:
+    layer = nn.BatchNorm2d(2)
+    x = 5 + 3 * torch.randn(8, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    with frozen_running_statistics(layer):
+        y = layer(x)
+    torch.testing.assert_close(y.mean((0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
+    assert torch.equal(layer.running_mean, torch.zeros(2))
+
+
+def test_an_ema_teacher_teaches_and_is_evaluated(task: Task) -> None:
+    model = task.build_model()
+    algorithm = ConsistencyAlgorithm(FixedThreshold(0.0), {"strong": InputBranch(1.0)}, ema_decay=0.5)
+    algorithm.attach(model)
+    assert algorithm.teacher is not None
+    with torch.no_grad():
+        algorithm.teacher.model.classifier.bias[7] = 50  # the teacher sees sevens everywhere
+    output = algorithm.step(model, task, batch_of(task, "labelled"), batch_of(task, "unlabelled"))
+    assert output.selection is not None
+    assert bool((output.selection.label == 7).all())
+    assert algorithm.evaluated(model) is algorithm.teacher.model
+    algorithm.after_step(model)
+    assert algorithm.teacher.updates == 1
+
+
+def test_contradictory_configurations_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"algorithm.selector: got none"):
+        ConsistencyAlgorithm(None, {"strong": InputBranch(1.0)})
+    branches = {name: FeatureBranch(1.0, FeatureDropout()) for name in ("a", "b")}
+    with pytest.raises(ConfigError, match=r"algorithm.branches: got feature branches a, b"):
+        ConsistencyAlgorithm(FixedThreshold(), branches)
