@@ -83,6 +83,7 @@ class DeepLabV3Plus(SegmentationModel):
         self.reduce = _convolution(channels[self._low_level], _LOW_CHANNELS, 1)
         self.fuse = nn.Sequential(_convolution(width + _LOW_CHANNELS, width, 3), _convolution(width, width, 3))
         self.classifier = nn.Conv2d(width, num_classes, 1)
+        self.to(memory_format=torch.channels_last)  # which convolutions prefer, on CPUs and GPUs alike
 
     def encode(self, x: Tensor) -> list[Tensor]:
         features = self.encoder(x)
