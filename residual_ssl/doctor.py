@@ -71,5 +71,5 @@ def _training() -> str:
 
     with tempfile.TemporaryDirectory() as folder:
         small = ["dataset.source.labelled=8", "dataset.source.unlabelled=8", "dataset.source.validation=8"]
-        train(compose(["experiment=digits/csl", "steps=2", f"run_dir={folder}/run", "init_from=null", *small]))
+        train(compose(["experiment=digits", "algorithm=csl", "steps=2", f"run_dir={folder}/run", *small]))
     return "ok, two steps of CSL on the embedded scenes"

@@ -2,7 +2,8 @@
 
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.engine.provenance import provenance
+from residual_ssl.engine.result import RunResult
 from residual_ssl.engine.settings import Settings
-from residual_ssl.engine.training import RunResult, train
+from residual_ssl.engine.training import train
 
 __all__ = ["RunResult", "Settings", "evaluate_model", "provenance", "train"]

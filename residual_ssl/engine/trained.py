@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
     """
     path = Path(run) / checkpoint_name if Path(run).is_dir() else Path(run)
     stored = checkpoint.load(path)
-    config = json.loads(stored["config"])
+    config = stored["config"]
     # Initial weights would only be overwritten, and their file may be elsewhere.
     model_config = config["task"].get("model")
     if isinstance(model_config, dict) and "weights" in model_config:

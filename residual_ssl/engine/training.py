@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,34 +22,15 @@ from residual_ssl.engine import checkpoint
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.engine.interruption import stop_requests
 from residual_ssl.engine.loading import mixed_seed, to_device, training_batches
-from residual_ssl.engine.provenance import provenance
+from residual_ssl.engine.optimization import learning_rate_factor, parameter_groups
+from residual_ssl.engine.result import RunResult, training_figures, write_json
 from residual_ssl.engine.run_log import RunLog
 from residual_ssl.engine.settings import Settings
-from residual_ssl.errors import CheckpointError, ConfigError, ResidualSSLError
+from residual_ssl.errors import CheckpointError, ConfigError, DataError, ResidualSSLError
 from residual_ssl.task import Task
 
 # Settings that may differ when a run is continued: they change no result.
 _FREE_ON_RESUME = {"run_dir", "workers", "device", "log_every", "evaluation_batch"}
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run reached.
-
-    Attributes:
-        run_dir: folder with log, checkpoints and ``result.json``.
-        last, best: figures of the evaluation at the last step and at the best one, with ``step``.
-        training: means of the last logged training figures (loss terms, coverage, purity …).
-        seconds: training time without evaluation.
-        peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
-    """
-
-    run_dir: Path
-    last: dict[str, float]
-    best: dict[str, float]
-    training: dict[str, float]
-    seconds: float
-    peak_memory_gib: float | None
 
 
 def train(config: Mapping[str, Any]) -> RunResult:
@@ -91,7 +71,8 @@ class Run:
             path = Path(settings.init_from)
             checkpoint.restore_weights(model, checkpoint.load(path)["model"], path)
         self.algorithm.attach(model)
-        optimizer = build({**settings.optimizer, "_partial_": True}, "optimizer")(self._parameter_groups(model))
+        groups = parameter_groups(model, settings.optimizer.get("lr"), settings.head_lr_multiplier)
+        optimizer = build({**settings.optimizer, "_partial_": True}, "optimizer")(groups)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         self.step, self.seconds = 0, 0.0
         self.best: dict[str, float] = {}
@@ -108,14 +89,22 @@ class Run:
     def train(self) -> RunResult:
         """Run the steps that are left."""
         settings, main = self.settings, self.accelerator.is_main_process
-        finished = self.run_dir / "result.json"
-        if self.step == settings.steps and finished.exists():
-            record = json.loads(finished.read_text())
-            return RunResult(**{f.name: record[f.name] for f in fields(RunResult)} | {"run_dir": self.run_dir})
+        if self.step == settings.steps and (result := RunResult.read(self.run_dir)) is not None:
+            return result
+        # Data is opened before anything is written: what it lacks is said first.
+        labelled, unlabelled = self.task.labelled(settings.seed), None
+        if self.algorithm.needs_unlabelled:
+            unlabelled = self.task.unlabelled(settings.seed)
+        sizes = {"labelled": labelled, "unlabelled": unlabelled, "validation": self.task.validation()}
+        counts = {name: len(data) for name, data in sizes.items() if data is not None}  # type: ignore[arg-type]
+        for name, count in counts.items():
+            if not count:
+                raise DataError(f"{name} set: holds no samples; this run needs at least one")
         if main:
             self.run_dir.mkdir(parents=True, exist_ok=True)
-            _write_json(self.run_dir / "config.json", asdict(settings))
-            print("\n".join(f"{name:>20}  {value}" for name, value in self.effective_values().items()), flush=True)
+            write_json(self.run_dir / "config.json", asdict(settings))
+            values = {**self.effective_values(), "samples": ", ".join(f"{n} {name}" for name, n in counts.items())}
+            print("\n".join(f"{name:>20}  {value}" for name, value in values.items()), flush=True)
         log = RunLog(self.run_dir, self.step) if main else None
         progress = tqdm(
             total=settings.steps,
@@ -127,19 +116,21 @@ class Run:
         )
         try:
             with stop_requests() as stopped:
-                self._loop(log, progress, stopped)
+                self._loop(labelled, unlabelled, log, progress, stopped)
         finally:
             progress.close()
             if log is not None:
                 log.close()
         return self._result()
 
-    def _loop(self, log: RunLog | None, progress: Any, stopped: Callable[[], bool]) -> None:
+    def _loop(
+        self, labelled_set: Any, unlabelled_set: Any, log: RunLog | None, progress: Any, stopped: Callable[[], bool]
+    ) -> None:
         settings = self.settings
-        labelled = self._batches(self.task.labelled(settings.seed), settings.labelled_batch, stream=0)
+        labelled = self._batches(labelled_set, settings.labelled_batch, stream=0)
         unlabelled = None
-        if self.algorithm.needs_unlabelled:
-            unlabelled = self._batches(self.task.unlabelled(settings.seed), settings.unlabelled_batch, stream=1)
+        if unlabelled_set is not None:
+            unlabelled = self._batches(unlabelled_set, settings.unlabelled_batch, stream=1)
         sums: dict[str, Tensor] = {}
         count = 0
         self.model.train()
@@ -218,7 +209,7 @@ class Run:
         student = self.accelerator.unwrap_model(self.model)
         content: dict[str, Any] = {
             "model": (weights_of or student).state_dict(),
-            "config": json.dumps(asdict(self.settings)),
+            "config": asdict(self.settings),
             "class_names": list(self.task.class_names),
             "step": self.step,
         }
@@ -239,7 +230,7 @@ class Run:
         stored = checkpoint.load(path)
         if "optimizer" not in stored:
             raise CheckpointError(f"checkpoint {path}: holds weights only, training cannot be continued from it")
-        old, new = json.loads(stored["config"]), json.loads(json.dumps(asdict(self.settings)))
+        old, new = stored["config"], asdict(self.settings)
         changed = sorted(key for key in new if key not in _FREE_ON_RESUME and old.get(key) != new[key])
         if changed:
             raise ConfigError(
@@ -249,21 +240,13 @@ class Run:
         return stored
 
     def _result(self) -> RunResult:
-        rows = [json.loads(line) for line in (self.run_dir / "log.jsonl").read_text().splitlines()]
-        logged = [row for row in rows if "train/loss" in row][-10:]
-        names = {key for row in logged for key in row if key.startswith("train/")}
-        training = {
-            key.removeprefix("train/"): sum(values) / len(values)
-            for key in sorted(names)
-            if (values := [row[key] for row in logged if key in row])
-        }
         memory = None
         if self.accelerator.device.type == "cuda":
             memory = torch.cuda.max_memory_allocated() / 2**30
-        result = RunResult(self.run_dir, self.last, self.best, training, self.seconds, memory)
+        figures = training_figures(self.run_dir)
+        result = RunResult(self.run_dir, self.last, self.best, figures, self.seconds, memory)
         if self.accelerator.is_main_process:
-            record = {**asdict(result), "run_dir": str(self.run_dir), "config": asdict(self.settings), **provenance()}
-            _write_json(self.run_dir / "result.json", record)
+            result.write(asdict(self.settings))
         return result
 
     def effective_values(self) -> dict[str, str]:
@@ -281,18 +264,6 @@ class Run:
             "model": f"{type(model).__name__}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, "
             f"{self.task.num_classes} classes",
         }
-
-    def _parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
-        rate = self.settings.optimizer.get("lr")
-        encoder = getattr(model, "encoder", None)
-        if self.settings.head_lr_multiplier == 1 or encoder is None or rate is None:
-            return [{"params": list(model.parameters())}]
-        own = {id(p) for p in encoder.parameters()}
-        head = [p for p in model.parameters() if id(p) not in own]
-        return [
-            {"params": list(encoder.parameters())},
-            {"params": head, "lr": rate * self.settings.head_lr_multiplier},
-        ]
 
     def _batches(self, dataset: Any, batch: int, stream: int) -> Any:
         return training_batches(
@@ -319,20 +290,3 @@ class Run:
 
 
 _SHOWN = ("train/loss", "train/coverage", "train/purity")
-
-
-def learning_rate_factor(step: int, steps: int, warmup_steps: int, power: float) -> float:
-    """Linear rise over ``warmup_steps``, times the polynomial decay ``(1 - step/steps)^power``.
-
-    Example:
-        >>> [round(learning_rate_factor(t, 100, 10, 0.9), 3) for t in (0, 9, 50, 99)]
-        [0.1, 0.919, 0.536, 0.016]
-    """
-    rise = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-    return float(rise * (1 - step / steps) ** power)
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)

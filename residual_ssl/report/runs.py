@@ -12,12 +12,11 @@ from torch import nn
 
 from residual_ssl.algorithms import Algorithm
 from residual_ssl.engine import checkpoint
+from residual_ssl.engine.result import RESULT_NAME
 from residual_ssl.engine.run_log import read_log
 from residual_ssl.engine.trained import load_run
 from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError
 from residual_ssl.task import Task
-
-_RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,11 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
     """
     if not paths:
         raise ConfigError("runs: got none, expected at least one run directory")
-    unfinished = [path for path in paths if not (path / _RESULT).is_file()]
+    unfinished = [path for path in paths if not (path / RESULT_NAME).is_file()]
     if unfinished:
         raise MissingDataError(
             "\n".join(
-                f"run {path}: has no {_RESULT}, so this run is not finished; give its train command again, it "
+                f"run {path}: has no {RESULT_NAME}, so this run is not finished; give its train command again, it "
                 "continues where it stopped"
                 if path.is_dir()
                 else f"run {path}: no such run directory"
@@ -97,9 +96,11 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
 
 def _read(name: str, path: Path) -> FinishedRun:
     try:
-        result = json.loads((path / _RESULT).read_text())
+        result = json.loads((path / RESULT_NAME).read_text())
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"run {path}: {_RESULT} cannot be read ({error}); remove it and train again") from error
+        raise CheckpointError(
+            f"run {path}: {RESULT_NAME} cannot be read ({error}); remove it and train again"
+        ) from error
     trained = load_run(path, checkpoint_name="last.pt")
     trained.algorithm.attach(trained.model)
     trained.algorithm.load_state_dict(checkpoint.load(trained.path)["algorithm"])

@@ -145,7 +145,7 @@ def test_a_diverging_loss_stops_the_run_and_keeps_what_was_saved(tmp_path: Path)
 
 def test_a_full_disk_leaves_the_previous_checkpoint_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "last.pt"
-    checkpoint.save(path, {"model": {}, "config": "{}", "step": 1})
+    checkpoint.save(path, {"model": {}, "config": {}, "step": 1})
     written = path.read_bytes()
 
     def full(content: Any, file: Any) -> None:
@@ -154,7 +154,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint_intact(tmp_path: Path, monke
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(CheckpointError, match=r"No space left on device.*the previous checkpoint there is intact"):
-        checkpoint.save(path, {"model": {}, "config": "{}", "step": 2})
+        checkpoint.save(path, {"model": {}, "config": {}, "step": 2})
     assert path.read_bytes() == written
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
 

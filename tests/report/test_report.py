@@ -203,11 +203,11 @@ def test_unfinished_runs_are_all_named(runs: list[Path], tmp_path: Path) -> None
 
 def test_runs_with_other_classes_are_refused(runs: list[Path], tmp_path: Path) -> None:
     stored = torch.load(runs[0] / "last.pt", weights_only=True)
-    config = json.loads(stored["config"])
+    config = stored["config"]
     names = [f"kind {i}" for i in range(11)]
     config["task"]["spec"] = {"_target_": "residual_ssl.data.DatasetSpec", "classes": names}
     other = rewritten(runs[0], tmp_path / "other")
-    torch.save(stored | {"config": json.dumps(config), "class_names": names}, other / "last.pt")
+    torch.save(stored | {"config": config, "class_names": names}, other / "last.pt")
     with pytest.raises(ConfigError, match=r"supervised has the 11 classes background, .* other the 11 classes kind 0"):
         write_report([runs[0], other], tmp_path / "page.html")
 

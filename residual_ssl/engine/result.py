@@ -1,0 +1,64 @@
+"""What a run reached, as an object and as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from residual_ssl.engine.provenance import provenance
+from residual_ssl.engine.run_log import read_log
+
+RESULT_NAME = "result.json"
+_AVERAGED_ROWS = 10
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run reached.
+
+    Attributes:
+        run_dir: folder with log, checkpoints and ``result.json``.
+        last, best: figures of the evaluation at the last step and at the best one, with ``step``.
+        training: means of the last ten logged rows (loss terms, coverage, purity …).
+        seconds: training time without evaluation.
+        peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
+    """
+
+    run_dir: Path
+    last: dict[str, float]
+    best: dict[str, float]
+    training: dict[str, float]
+    seconds: float
+    peak_memory_gib: float | None
+
+    def write(self, config: Mapping[str, Any]) -> None:
+        """Write ``run_dir/result.json``: the figures, the settings and where they come from."""
+        record = {**asdict(self), "run_dir": str(self.run_dir), "config": config, **provenance()}
+        write_json(self.run_dir / RESULT_NAME, record)
+
+    @classmethod
+    def read(cls, run_dir: Path) -> RunResult | None:
+        """The result in a run directory, None where the run has not finished."""
+        path = run_dir / RESULT_NAME
+        if not path.exists():
+            return None
+        record = json.loads(path.read_text())
+        return cls(**{f.name: record[f.name] for f in fields(cls)} | {"run_dir": run_dir})
+
+
+def training_figures(run_dir: Path) -> dict[str, float]:
+    """Means of each training figure over the last logged rows of a run."""
+    rows = [row for row in read_log(run_dir) if "train/loss" in row][-_AVERAGED_ROWS:]
+    names = sorted({key for row in rows for key in row if key.startswith("train/")})
+    values = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name.removeprefix("train/"): sum(found) / len(found) for name, found in values.items()}
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON beside ``path`` and move it there in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)

@@ -1,0 +1,99 @@
+"""The command: results on standard output, faults of the user's as clear lines and exit status 2."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import SCENES
+
+from residual_ssl.cli import main
+
+TINY = ["experiment=digits", *SCENES, "steps=2", "evaluate_every=2", "device=cpu", "labelled_batch=2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", *TINY, "algorithm=csl", "unlabelled_batch=2", f"run_dir={folder}"]) == 0
+    return folder
+
+
+def test_training_prints_effective_values_and_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *TINY, "algorithm=supervised", f"run_dir={tmp_path / 'run'}"]) == 0
+    printed = capsys.readouterr().out
+    for expected in (
+        "global batch  2 labelled",
+        "learning rate  0.005",
+        "0.91 M parameters, 11 classes",
+        "last  step 2",
+    ):
+        assert expected in printed
+
+
+def test_overrides_may_stand_on_both_sides_of_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "experiment=digits", "--print-config", "steps=17"]) == 0
+    assert '"steps": 17' in capsys.readouterr().out
+
+
+def test_evaluation_prints_every_class(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), "--device", "cpu"]) == 0
+    printed = capsys.readouterr().out
+    assert "miou" in printed
+    assert "iou/background" in printed
+
+
+def test_prediction_writes_labels_overlays_and_maps_of_a_folder(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name, size in (("a.png", (64, 64)), ("b.JPG", (50, 70))):
+        pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / name)
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    assert main(["predict", str(run), str(tmp_path / "images"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    kinds = ("label", "overlay", "confidence", "trust")
+    assert names == {f"{stem}_{kind}.png" for stem in "ab" for kind in kinds}
+    with Image.open(tmp_path / "out" / "b_label.png") as label:
+        assert (label.mode, label.size) == ("P", (70, 50))
+        assert np.asarray(label).max() < 11
+
+
+def test_report_writes_a_page_and_prints_a_table(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(run), "--out", str(tmp_path / "report.html")]) == 0
+    assert "run" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_doctor_finds_this_installation_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "ok, two steps of CSL" in printed
+    assert "FAILED" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "stepz=3"], "residual-ssl: stepz: no such key; did you mean 'steps'?"),
+        (["train", "dataset=camvid", "dataset.root=/nowhere"], "residual-ssl: root: /nowhere is not a folder"),
+        (["evaluate", "/nowhere"], "residual-ssl: checkpoint /nowhere: no such file"),
+        (["report", "/nowhere", "--out", "x.html"], "residual-ssl: "),
+    ],
+)
+def test_a_fault_gives_one_line_and_status_two(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_an_unknown_input_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(run), "/nowhere.png", "--out", str(tmp_path)]) == 2
+    assert "inputs: /nowhere.png is neither a file nor a folder" in capsys.readouterr().err

@@ -1,0 +1,53 @@
+"""What the README shows works as it stands there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from residual_ssl import compose, train
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_python_examples_run_one_after_the_other() -> None:
+    names: dict[str, object] = {}
+    assert len(blocks("python")) >= 3
+    for block in blocks("python"):
+        exec(block, names)
+    assert names["loss"] > 0  # type: ignore[operator]
+    assert names["config"]["steps"] == 600  # type: ignore[index]
+
+
+def test_a_data_set_of_ones_own_trains_after_the_yaml_file_shown(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    assert len(text.splitlines()) <= 15
+    rng = np.random.default_rng(0)
+    for part, count, masks in (("train", 45, 40), ("val", 2, 2)):
+        for kind, number in (("images", count), ("masks", masks)):
+            (tmp_path / "mine" / part / kind).mkdir(parents=True)
+            for i in range(number):
+                shape = (20, 24, 3) if kind == "images" else (20, 24)
+                high = 256 if kind == "images" else 3
+                pixels = rng.integers(0, high, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "mine" / part / kind / f"{i}.png")
+    (tmp_path / "configs" / "dataset").mkdir(parents=True)
+    mine = text.replace("/data/mine", str(tmp_path / "mine"))
+    (tmp_path / "configs" / "dataset" / "mine.yaml").write_text(mine)
+    overrides = ["dataset=mine", "algorithm=csl", "steps=1", "warmup_steps=0", "device=cpu", "evaluation_batch=1"]
+    small = ["dataset.geometry.crop=32", "labelled_batch=2", "unlabelled_batch=2", f"run_dir={tmp_path / 'run'}"]
+    result = train(compose([*overrides, *small], config_dir=tmp_path / "configs"))
+    assert result.last["step"] == 1
+
+
+def test_every_command_shown_is_one() -> None:
+    from residual_ssl.cli import _parser
+
+    shown = re.findall(r"^    residual-ssl (\w+)", README, re.M)
+    known = _parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    assert set(shown) == set(known)  # type: ignore[arg-type]
