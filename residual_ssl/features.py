@@ -95,8 +95,9 @@ def judged_points(
     """:func:`prediction_features` together with the points that may be selected: what a selector starts from."""
     if residual not in ("paper", "released"):
         raise InvalidInputError(f"residual: got {residual!r}, expected 'paper' or 'released'")
-    finite = _finite_points(logits)
-    valid = finite if valid is None else finite & _checked_valid(valid, logits)
+    check_prediction(logits, valid)
+    finite = logits.isfinite().all(dim=1)
+    valid = finite if valid is None else finite & valid
     others = logits.shape[1] - 1
 
     with torch.autocast(logits.device.type, enabled=False):
@@ -125,7 +126,8 @@ def judged_points(
         )
 
 
-def _finite_points(logits: Tensor) -> Tensor:
+def check_prediction(logits: Tensor, valid: Tensor | None) -> None:
+    """Refuse logits that are not floating ``(B, K, *S)`` with K ≥ 2, and a ``valid`` that is not bool ``(B, *S)``."""
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         kind = logits.dtype if isinstance(logits, Tensor) else type(logits).__name__
         raise InvalidInputError(f"logits: got {kind}, expected a floating tensor of shape (B, K, *S)")
@@ -134,14 +136,11 @@ def _finite_points(logits: Tensor) -> Tensor:
             f"logits: got shape {tuple(logits.shape)}, expected (B, K, *S) with K ≥ 2 classes in dimension 1; "
             "give a binary problem two logits: torch.stack([-x / 2, x / 2], dim=1)"
         )
-    return logits.isfinite().all(dim=1)
-
-
-def _checked_valid(valid: Tensor, logits: Tensor) -> Tensor:
+    if valid is None:
+        return
     shape = (logits.shape[0], *logits.shape[2:])
     if valid.dtype != torch.bool or tuple(valid.shape) != shape:
         raise InvalidInputError(
             f"valid: got {valid.dtype} of shape {tuple(valid.shape)}, expected torch.bool of shape {shape}, "
             f"as logits are {tuple(logits.shape)}"
         )
-    return valid

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from residual_ssl.engine.loading import to_device
+from residual_ssl.engine.loading import plain_errors, to_device
 from residual_ssl.task import Task
 
 
@@ -39,7 +39,7 @@ def evaluate_model(
     metric = task.metric().to(device)
     training = model.training
     model.eval()
-    for samples in DataLoader(share, batch_size=batch, num_workers=workers):
+    for samples in plain_errors(DataLoader(share, batch_size=batch, num_workers=workers)):
         samples = to_device(samples, device)
         metric.update(task.predict(model, samples["input"]), samples["target"])
     model.train(training)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.errors import ConfigError, DataError, ResidualSSLError
 from residual_ssl.task import Batch
 
 
@@ -82,7 +82,17 @@ def training_batches(
         process=process,
         processes=processes,
     )
-    return iter(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
+    return plain_errors(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
+
+
+def plain_errors(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The batches of a loader; an error in a loading process says what it said there, without the traceback."""
+    try:
+        yield from batches
+    except ResidualSSLError as error:
+        if "Original Traceback" not in str(error):
+            raise
+        raise type(error)(str(error).rsplit(f"{type(error).__name__}: ", 1)[-1].strip()) from error
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

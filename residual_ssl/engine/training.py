@@ -141,8 +141,9 @@ class Run:
             count += 1
             self.step += 1
             progress.update()
-            logged = self.step % settings.log_every == 0 or self.step == settings.steps
-            if logged:
+            evaluated = self.step % settings.evaluate_every == 0 or self.step == settings.steps
+            # Before every evaluation too: no checkpoint is written of a run that has diverged.
+            if evaluated or self.step % settings.log_every == 0:
                 figures = {name: (value / count).item() for name, value in sums.items()}
                 figures = {name: value for name, value in figures.items() if name == "train/loss" or value == value}
                 sums, count = {}, 0
@@ -151,7 +152,7 @@ class Run:
                     log.write(self.step, {**figures, "train/rate": self.optimizer.param_groups[0]["lr"]})
                 shown = {key.removeprefix("train/"): f"{figures[key]:.3f}" for key in _SHOWN if key in figures}
                 progress.set_postfix({**shown, **self._score()})
-            if self.step % settings.evaluate_every == 0 or self.step == settings.steps:
+            if evaluated:
                 self.seconds += time.perf_counter() - started
                 self._evaluate(log)
                 started = time.perf_counter()
@@ -166,10 +167,11 @@ class Run:
         factor = learning_rate_factor(self.step, settings.steps, settings.warmup_steps, settings.power)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
-        # All randomness of a step follows from its number: continuing needs no generator states.
-        torch.manual_seed(mixed_seed(settings.seed, self.step, accelerator.process_index))
         taught = to_device(next(labelled), accelerator.device)
         free = None if unlabelled is None else to_device(next(unlabelled), accelerator.device)
+        # All randomness of a step follows from its number: continuing needs no generator states. Loaders, which draw
+        # when they start, come before.
+        torch.manual_seed(mixed_seed(settings.seed, self.step, accelerator.process_index))
         with accelerator.autocast():
             output = self.algorithm.step(self.model, self.task, taught, free)
         accelerator.backward(output.loss)
@@ -189,6 +191,7 @@ class Run:
             network,
             accelerator.device,
             batch=settings.evaluation_batch,
+            workers=settings.workers,
             process=accelerator.process_index,
             processes=accelerator.num_processes,
         )
@@ -199,9 +202,10 @@ class Run:
             self.best = self.last
         if log is not None:
             log.write(self.step, {f"validation/{name}": value for name, value in figures.items()})
-        self._save("last.pt")
+        # The best first: a run cut off between the two repeats these steps and writes the same again.
         if better:
             self._save("best.pt", weights_of=network)
+        self._save("last.pt")
 
     def _save(self, name: str, weights_of: nn.Module | None = None) -> None:
         if not self.accelerator.is_main_process:

@@ -144,6 +144,16 @@ def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
         train(compose([*overrides, "algorithm=supervised"]))
 
 
+def test_a_fault_found_by_a_loading_process_has_its_own_message_alone(tmp_path: Path) -> None:
+    overrides = folders(tmp_path)
+    for mask in (tmp_path / "train" / "masks").iterdir():
+        Image.fromarray(np.full((40, 48), 7, np.uint8)).save(mask)
+    with pytest.raises(DataError) as caught:
+        train(compose([*overrides, "algorithm=supervised", "workers=1"]))
+    assert "label ids 7 are not in the dataset specification" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     overrides = folders(tmp_path)
     with pytest.raises(MissingDataError, match=r"'val/labels' is not a folder in .*; there are: train, val"):
