@@ -30,3 +30,11 @@ class MissingDataError(ResidualSSLError, FileNotFoundError):
 
 class CheckpointError(ResidualSSLError, ValueError):
     """A checkpoint that cannot be read or does not fit the model."""
+
+
+class NotFittedError(ResidualSSLError, RuntimeError):
+    """A selector that learns from labelled predictions was used before it had."""
+
+
+class ResidualSSLWarning(UserWarning):
+    """Something that the library worked around; the message says what and how."""

@@ -4,24 +4,33 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from residual_ssl import compose, train
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
-def test_python_examples_run_one_after_the_other() -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_examples_run_one_after_the_other(page: Path) -> None:
     names: dict[str, object] = {}
-    assert len(blocks("python")) >= 3
-    for block in blocks("python"):
-        exec(block, names)
-    assert names["loss"] > 0  # type: ignore[operator]
-    assert names["config"]["steps"] == 600  # type: ignore[index]
+    found = blocks("python", page.read_text())
+    assert found
+    for block in found:
+        exec(compile(block, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
 
 
 def test_a_data_set_of_ones_own_trains_after_the_yaml_file_shown(tmp_path: Path) -> None:

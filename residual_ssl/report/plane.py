@@ -18,6 +18,7 @@ from torch import Tensor
 from residual_ssl.report.curves import plain
 from residual_ssl.report.samples import JudgedSamples
 from residual_ssl.selection import ConvexPartition
+from residual_ssl.selection.separation import affinity_form
 
 _RIGHT, _WRONG, _UNKNOWN = "#0072B2", "#D55E00", "#777777"
 _DRAWN_POINTS = 6000
@@ -131,13 +132,8 @@ def affinity(program: Tensor, gram: Tensor, features: Tensor) -> Tensor:
     Returns:
         ``(*)``, float64.
     """
-    P, G, f = program.double(), gram.double(), features.double()
-    complement = torch.eye(len(P), dtype=P.dtype) - P
-    inside = (G * P).sum().clamp(min=torch.finfo(G.dtype).tiny)
-    # Zero where all points lie on one line, as with two classes, whose dispersion is 0.
-    outside = torch.maximum((G * complement).sum(), 100 * torch.finfo(G.dtype).eps * inside)
-    form = P / inside - complement / outside
-    return torch.einsum("...i,ij,...j->...", f, form, f)
+    form = affinity_form(gram.double(), program.double())
+    return torch.einsum("...i,ij,...j->...", features.double(), form, features.double())
 
 
 def _shares(group: _Group) -> str:

@@ -40,8 +40,9 @@ class ConvexSelector(Selector):
         temperature: 0 is the published hard rule; τ > 0 makes assignment, moments and weights smooth, so that gradients
             reach the logits.
 
-    ``forward`` takes logits ``(B, K, *S)``; ``diagnostics`` of its Selection holds ``nonfinite``. With K = 2 the
-    dispersion is identically 0 and the rule reduces to confidence alone.
+    ``forward`` takes logits ``(B, K, *S)``; ``diagnostics`` of its Selection holds ``nonfinite`` and, with
+    ``solver="cvxpylayers"``, ``solver_fallbacks``: the groups left to the closed form. With K = 2 the dispersion is
+    identically 0 and the rule reduces to confidence alone.
 
     Raises:
         InvalidInputError: an unknown choice, α ≤ 0, γ < 0, τ < 0; ``scope="sample"`` on logits without spatial
@@ -100,7 +101,10 @@ class ConvexSelector(Selector):
                 alpha=self.alpha,
                 temperature=self.temperature,
             )
-        return self.select(points, trusted.reshape(points.valid.shape), weight.reshape(points.valid.shape))
+        chosen = self.select(points, trusted.reshape(points.valid.shape), weight.reshape(points.valid.shape))
+        if partition.fallbacks is None:
+            return chosen
+        return chosen.with_diagnostics(solver_fallbacks=partition.fallbacks)
 
     def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
         """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""

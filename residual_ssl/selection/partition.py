@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
+
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
+from residual_ssl.selection.semidefinite import semidefinite_partition
 
-SOLVERS = ("closed_form",)
+SOLVERS = ("closed_form", "cvxpylayers")
 
 
 def solve_partition(gram: Tensor, *, gamma: float = 0.0, solver: str = "closed_form") -> Tensor:
@@ -16,18 +20,20 @@ def solve_partition(gram: Tensor, *, gamma: float = 0.0, solver: str = "closed_f
         P* = argmax_P  <G, P> - γ/2 ‖P‖²_F    subject to   0 ⪯ P ⪯ I,  tr P = 1
 
     γ = 0 gives the projector on the leading eigenvector, the published spectral rule. γ > 0 makes the optimum unique
-    and
-    smooth, also where eigenvalues meet: ``P*`` has the eigenvectors of ``G`` and, as eigenvalues, the projection of
+    and smooth, also where eigenvalues meet: ``P*`` has the eigenvectors of ``G`` and, as eigenvalues, the projection of
     ``λ/γ`` on the probability simplex.
 
     Args:
         gram: ``(*, d, d)``, symmetric positive semidefinite, float32 or float64, d ≥ 2.
         gamma: weight γ ≥ 0 of the quadratic term, in the unit of ``gram``.
-        solver: ``"closed_form"``.
+        solver: ``"closed_form"``: by the eigenvectors, on the device of ``gram``. ``"cvxpylayers"``: the program itself
+            by a conic solver, in float64 on the CPU; the same values and gradients, milliseconds per matrix. A matrix
+            that it fails on is left to the closed form, with a warning, once per process.
 
     Returns:
         ``P`` of the shape, dtype and device of ``gram``. Where the leading eigenvalues are equal and γ = 0, every
-        convex combination of their projectors is optimal; the mean of them is returned.
+        convex combination of their projectors is optimal; the mean of them is returned. A matrix with a non-finite
+        entry gives NaN, for itself alone.
 
     Raises:
         InvalidInputError: a matrix that is not square or d < 2, a negative γ, an unknown solver.
@@ -43,6 +49,11 @@ def solve_partition(gram: Tensor, *, gamma: float = 0.0, solver: str = "closed_f
         tensor([[0.7500, 0.0000],
                 [0.0000, 0.2500]])
     """
+    return solve_partition_counted(gram, gamma=gamma, solver=solver)[0]
+
+
+def solve_partition_counted(gram: Tensor, *, gamma: float, solver: str) -> tuple[Tensor, Tensor | None]:
+    """:func:`solve_partition` and, for a solver that can fail, how often it did: int64 scalar, else None."""
     if gram.dim() < 2 or gram.shape[-1] != gram.shape[-2] or gram.shape[-1] < 2 or not gram.is_floating_point():
         raise InvalidInputError(
             f"gram: got {gram.dtype} of shape {tuple(gram.shape)}, expected floating (*, d, d) with d ≥ 2"
@@ -51,6 +62,27 @@ def solve_partition(gram: Tensor, *, gamma: float = 0.0, solver: str = "closed_f
         raise InvalidInputError(f"gamma: got {gamma}, expected a number ≥ 0")
     if solver not in SOLVERS:
         raise InvalidInputError(f"solver: got {solver!r}, expected one of {', '.join(SOLVERS)}")
+    if solver == "closed_form":
+        return _closed_form(gram, gamma), None
+    program, failed = semidefinite_partition(gram, gamma)
+    fallbacks = failed.sum()
+    if fallbacks:
+        _warn_of_fallback()
+        program = torch.where(failed[..., None, None], _closed_form(gram, gamma), program)
+    return program, fallbacks
+
+
+@cache
+def _warn_of_fallback() -> None:
+    warnings.warn(
+        "solver: 'cvxpylayers' could not solve the program of a group; the closed form was used for it. This is said "
+        "once; diagnostics['solver_fallbacks'] of a Selection counts the groups",
+        ResidualSSLWarning,
+        stacklevel=2,
+    )
+
+
+def _closed_form(gram: Tensor, gamma: float) -> Tensor:
     if gram.shape[-1] == 2:
         return _two_by_two(gram, gamma)
     partition: Tensor = _SpectralPartition.apply(gram, gamma)  # type: ignore[no-untyped-call]
@@ -84,11 +116,13 @@ class _SpectralPartition(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, gram: Tensor, gamma: float) -> Tensor:  # type: ignore[no-untyped-def]
-        eigenvalues, vectors = torch.linalg.eigh((gram + gram.mT) / 2)
+        # One bad matrix must not fail the decomposition of the batch.
+        finite = gram.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)
+        eigenvalues, vectors = torch.linalg.eigh(torch.where(finite, (gram + gram.mT) / 2, 0.0))
         weights = _spectral_weights(eigenvalues, gamma)
         ctx.save_for_backward(eigenvalues, vectors, weights)
         ctx.gamma = gamma
-        return vectors * weights.unsqueeze(-2) @ vectors.mT
+        return torch.where(finite, vectors * weights.unsqueeze(-2) @ vectors.mT, torch.nan)
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
@@ -39,6 +39,10 @@ class Selection:
         For a rule with weights 0 and 1 this is the fraction of points selected.
         """
         return self.weight.sum() / self.valid.sum().clamp(min=1)
+
+    def with_diagnostics(self, **counts: Tensor) -> Selection:
+        """The selection with further diagnostics."""
+        return replace(self, diagnostics={**self.diagnostics, **counts})
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Selection:
         """The selection with ``function`` applied to each of its point tensors, the same spatial change for all."""

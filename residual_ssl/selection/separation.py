@@ -7,9 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.partition import solve_partition
+from residual_ssl.selection.partition import solve_partition_counted
 
 _VARIANCE_EPSILON = 1e-8
+_BLOCK = 256
+_POINTS_TOGETHER = 2**19
+_PER_GROUP = ("program", "gram", "reliable", "mean", "variance")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class ConvexPartition:
         reliable: membership of each point in the reliable cluster, in [0, 1] (0 or 1 at temperature 0), ``(G, N)``.
         mean: weighted mean of each feature over the reliable cluster, ``(G, d)``.
         variance: unbiased weighted variance of each feature over the reliable cluster, ``(G, d)``.
+        fallbacks: number of groups whose program the solver left to the closed form; None for a solver that cannot
+            fail.
     """
 
     program: Tensor
@@ -29,6 +34,7 @@ class ConvexPartition:
     reliable: Tensor
     mean: Tensor
     variance: Tensor
+    fallbacks: Tensor | None = None
 
 
 def convex_partition(
@@ -60,25 +66,61 @@ def convex_partition(
 
     Source: CSL, arXiv 2509.16704, §3.3.
     """
-    count = valid.sum(-1).clamp(min=1)
-    masked = [torch.where(valid, f, torch.zeros_like(f)) for f in features]
-    gram = _gram(masked) / count[:, None, None]
-    program = solve_partition(gram, gamma=gamma, solver=solver)
-    affinity = _affinity(masked, gram, program)
-    first = (affinity > 0).to(affinity.dtype) if temperature == 0 else torch.sigmoid(affinity / temperature)
-    first = torch.where(valid, first, torch.zeros_like(first))
-    second = torch.where(valid, 1 - first, torch.zeros_like(first))
+    options = {"dispersion_penalty": dispersion_penalty, "gamma": gamma, "temperature": temperature}
+    together = _groups_together(valid)
+    if together >= len(valid):
+        return _partition(features, valid, solver=solver, **options)
+    groups = zip(*(torch.split(x, together) for x in (valid, *features)), strict=True)
+    parts = [_partition(tuple(part), keep, solver=solver, **options) for keep, *part in groups]
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _PER_GROUP}
+    counts = [part.fallbacks for part in parts if part.fallbacks is not None]
+    return ConvexPartition(**joined, fallbacks=torch.stack(counts).sum() if counts else None)
 
-    means = [torch.stack([_weighted_mean(f, side) for f in masked], -1) for side in (first, second)]
+
+def _groups_together(valid: Tensor) -> int:
+    """How many groups to work on at once.
+
+    The work is passes over the points. On a CPU their intermediate results cost more than the arithmetic once they are
+    too large to be reused: each is then new memory from the system.
+    """
+    groups, points = valid.shape
+    if valid.device.type != "cpu" or torch.compiler.is_compiling():
+        return groups
+    return max(_POINTS_TOGETHER // max(points, 1), 1)
+
+
+def _partition(
+    features: tuple[Tensor, ...],
+    valid: Tensor,
+    *,
+    dispersion_penalty: float,
+    gamma: float,
+    temperature: float,
+    solver: str,
+) -> ConvexPartition:
+    masked = [torch.where(valid, f, 0.0) for f in features]
+    products = _products(masked)
+    judged = valid.to(products[0, 0].dtype)
+    gram = _gram(products, len(masked)) / _total(judged).clamp(min=1)[:, None, None]
+    program, fallbacks = solve_partition_counted(gram, gamma=gamma, solver=solver)
+    affinity = _affinity(products, gram, program)
+    # 0 and 1 as numbers: multiplying by them is many times faster on a CPU than choosing by a bool.
+    hard = temperature == 0
+    first = affinity.sign().clamp_(min=0) if hard else judged * torch.sigmoid(affinity / temperature)
+    second = judged - first
+
+    sizes = [_total(side) for side in (first, second)]
+    means = [_weighted_means(masked, side, size) for side, size in zip((first, second), sizes, strict=True)]
     scores = [
-        torch.where(_total(side) > 0, mean[:, 0] - dispersion_penalty * mean[:, 1], -torch.inf)
-        for side, mean in zip((first, second), means, strict=True)
+        torch.where(size > 0, mean[:, 0] - dispersion_penalty * mean[:, 1], -torch.inf)
+        for size, mean in zip(sizes, means, strict=True)
     ]
-    first_wins = (scores[0] >= scores[1])[:, None]
-    reliable = torch.where(first_wins, first, second)
-    mean = torch.where(first_wins, means[0], means[1])
-    variance = torch.stack([_weighted_variance(f, reliable, mean[:, i]) for i, f in enumerate(masked)], -1)
-    return ConvexPartition(program, gram, reliable, mean, variance)
+    first_wins = scores[0] >= scores[1]
+    reliable = torch.where(first_wins[:, None], first, second)
+    mean = torch.where(first_wins[:, None], means[0], means[1])
+    size = torch.where(first_wins, sizes[0], sizes[1])
+    variance = _weighted_variances(masked, reliable, mean, size, size if hard else _total(reliable.square()))
+    return ConvexPartition(program, gram, reliable, mean, variance, fallbacks)
 
 
 def reliability_weight(
@@ -120,43 +162,53 @@ def reliability_weight(
 def _total(values: Tensor) -> Tensor:
     """Sum over the points in float64 (float32 where the device has none), whatever the dtype of the points.
 
-    The second eigenvalue of G is some 1e-5 of the first, beyond what float32 sums over an image resolve.
+    The second eigenvalue of G is some 1e-5 of the first, beyond what float32 sums over an image resolve. Sums over
+    short blocks do resolve it, and spare a CPU the copy in float64.
     """
-    return values.sum(-1, dtype=torch.float32 if values.device.type == "mps" else torch.float64)
+    wide = torch.float32 if values.device.type == "mps" else torch.float64
+    blocks, rest = divmod(values.shape[-1], _BLOCK)
+    head, tail = torch.split_with_sizes(values, [blocks * _BLOCK, rest], -1)
+    sums = head.reshape(*head.shape[:-1], blocks, _BLOCK).sum(-1)
+    return sums.sum(-1, dtype=wide) + tail.sum(-1, dtype=wide)
 
 
-def _gram(features: list[Tensor]) -> Tensor:
+def _products(features: list[Tensor]) -> dict[tuple[int, int], Tensor]:
+    """``f_i·f_j`` for i ≤ j: what the Gram matrix sums and the affinity combines."""
     size = len(features)
-    upper = {(i, j): _total(features[i] * features[j]) for i in range(size) for j in range(i, size)}
+    return {(i, j): features[i] * features[j] for i in range(size) for j in range(i, size)}
+
+
+def _gram(products: dict[tuple[int, int], Tensor], size: int) -> Tensor:
+    upper = {pair: _total(product) for pair, product in products.items()}
     return torch.stack([torch.stack([upper[min(i, j), max(i, j)] for j in range(size)], -1) for i in range(size)], -2)
 
 
-def _affinity(features: list[Tensor], gram: Tensor, program: Tensor) -> Tensor:
+def affinity_form(gram: Tensor, program: Tensor) -> Tensor:
+    """The matrices ``A = P/<G,P> - (I-P)/<G,I-P>``, ``(*, d, d)``: ``fᵀAf`` is the affinity of a point."""
     complement = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) - program
-    inside = (gram * program).sum((-1, -2))
-    outside = (gram * complement).sum((-1, -2))
+    inside = (gram * program).sum((-1, -2))[..., None, None].clamp(min=torch.finfo(gram.dtype).tiny)
+    outside = (gram * complement).sum((-1, -2))[..., None, None]
     # Where every point lies on one line, both sides of the second ratio vanish; rounding must not decide it.
-    tolerance = 100 * torch.finfo(gram.dtype).eps
-    inside = inside.clamp(min=torch.finfo(gram.dtype).tiny)
-    outside = torch.maximum(outside, tolerance * inside)
-    form = program / inside[:, None, None] - complement / outside[:, None, None]
-    form = form.to(features[0].dtype)
-    affinity = torch.zeros_like(features[0])
-    for i, f in enumerate(features):
-        for j in range(i, len(features)):
-            coefficient = form[:, i, j] if i == j else 2 * form[:, i, j]
-            affinity = affinity + coefficient[:, None] * (f * features[j])
+    outside = torch.maximum(outside, 100 * torch.finfo(gram.dtype).eps * inside)
+    return program / inside - complement / outside
+
+
+def _affinity(products: dict[tuple[int, int], Tensor], gram: Tensor, program: Tensor) -> Tensor:
+    form = affinity_form(gram, program).to(products[0, 0].dtype)
+    affinity = products[0, 0] * form[:, 0, 0, None]
+    for (i, j), product in products.items():
+        if j > 0:
+            affinity.addcmul_(product, form[:, i, j, None], value=1 if i == j else 2)
     return affinity
 
 
-def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    total = _total(weight)
-    return _total(weight * values) / torch.where(total > 0, total, torch.ones_like(total))
+def _weighted_means(features: list[Tensor], weight: Tensor, size: Tensor) -> Tensor:
+    return torch.stack([_total(weight * f) for f in features], -1) / torch.where(size > 0, size, 1.0)[:, None]
 
 
-def _weighted_variance(values: Tensor, weight: Tensor, mean: Tensor) -> Tensor:
+def _weighted_variances(features: list[Tensor], weight: Tensor, mean: Tensor, size: Tensor, squared: Tensor) -> Tensor:
     """Unbiased variance under reliability weights: the divisor ``Σw - Σw²/Σw`` is n - 1 for weights 0 and 1."""
-    total = _total(weight)
-    freedom = total - _total(weight.square()) / torch.where(total > 0, total, torch.ones_like(total))
-    squares = _total(weight * (values - mean.to(values.dtype)[:, None]).square())
-    return squares / torch.where(freedom > 0, freedom, torch.ones_like(freedom))
+    freedom = size - squared / torch.where(size > 0, size, 1.0)
+    center = mean.to(features[0].dtype)
+    squares = [_total((f - center[:, i, None]).square_().mul_(weight)) for i, f in enumerate(features)]
+    return torch.stack(squares, -1) / torch.where(freedom > 0, freedom, 1.0)[:, None]

@@ -1,11 +1,15 @@
-"""The semidefinite program's closed form against what characterises an optimum."""
+"""The semidefinite program, by each solver, against what characterises an optimum."""
+
+import warnings
 
 import pytest
 import torch
 from torch import Tensor
 
 from residual_ssl import solve_partition
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
+
+SOLVERS = ("closed_form", "cvxpylayers")
 
 
 def random_gram(batch: int, d: int, seed: int = 0, rank: int | None = None) -> Tensor:
@@ -27,70 +31,93 @@ def random_feasible(count: int, d: int, seed: int) -> Tensor:
     return basis * spectrum.unsqueeze(-2) @ basis.mT
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("d", [2, 3, 5, 8])
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 2.0, 50.0])
-def test_optimum_is_feasible_and_no_feasible_matrix_is_better(d: int, gamma: float) -> None:
+def test_optimum_is_feasible_and_no_feasible_matrix_is_better(d: int, gamma: float, solver: str) -> None:
     gram = random_gram(6, d, seed=d)
-    program = solve_partition(gram, gamma=gamma)
+    program = solve_partition(gram, gamma=gamma, solver=solver)
     spectrum = torch.linalg.eigvalsh(program)
     torch.testing.assert_close(program, program.mT)
     torch.testing.assert_close(spectrum.sum(-1), torch.ones(6, dtype=torch.float64))
-    assert spectrum.min() > -1e-12
-    assert spectrum.max() < 1 + 1e-12
+    rounding = {"closed_form": 1e-12, "cvxpylayers": 1e-10}[solver]
+    assert spectrum.min() > -rounding
+    assert spectrum.max() < 1 + rounding
     rivals = random_feasible(500, d, seed=1)
     for g, p in zip(gram, program, strict=True):
         best = objective(g, p, gamma)
-        assert bool((objective(g, rivals, gamma) <= best + 1e-12).all())
+        assert bool((objective(g, rivals, gamma) <= best + rounding).all())
         near = 0.99 * p + 0.01 * rivals
-        assert bool((objective(g, near, gamma) <= best + 1e-12).all())
+        assert bool((objective(g, near, gamma) <= best + rounding).all())
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("d", [2, 3, 5])
-def test_without_gamma_it_projects_on_the_leading_eigenvector(d: int) -> None:
+def test_without_gamma_it_projects_on_the_leading_eigenvector(d: int, solver: str) -> None:
     gram = random_gram(4, d)
     leading = torch.linalg.eigh(gram).eigenvectors[..., -1:]
-    torch.testing.assert_close(solve_partition(gram), leading @ leading.mT)
+    torch.testing.assert_close(solve_partition(gram, solver=solver), leading @ leading.mT)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("d", [2, 3])
-def test_tied_eigenvalues_share_the_weight(d: int) -> None:
+def test_tied_eigenvalues_share_the_weight(d: int, solver: str) -> None:
     expected = torch.eye(d, dtype=torch.float64) / d
-    torch.testing.assert_close(solve_partition(2.0 * torch.eye(d, dtype=torch.float64)), expected)
-    torch.testing.assert_close(solve_partition(torch.zeros(d, d, dtype=torch.float64), gamma=0.5), expected)
+    for factor, gamma in ((2.0, 0.0), (0.0, 0.0), (0.0, 0.5)):
+        gram = factor * torch.eye(d, dtype=torch.float64)
+        torch.testing.assert_close(solve_partition(gram, gamma=gamma, solver=solver), expected)
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("d", [2, 3, 6])
 @pytest.mark.parametrize("gamma", [0.0, 0.7, 20.0])
-def test_gradient_is_that_of_finite_differences(d: int, gamma: float) -> None:
-    gram = random_gram(3, d, seed=7).requires_grad_()
+def test_gradient_is_that_of_finite_differences(d: int, gamma: float, solver: str) -> None:
+    gram = random_gram(3 if solver == "closed_form" else 1, d, seed=7).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda g: solve_partition((g + g.mT) / 2, gamma=gamma), (gram,), eps=1e-6, atol=1e-6
+        lambda g: solve_partition((g + g.mT) / 2, gamma=gamma, solver=solver), (gram,), eps=1e-6, atol=1e-6
     )
 
 
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("d", [2, 3, 4])
-def test_gradient_is_exact_where_eigenvalues_meet(d: int) -> None:
+def test_gradient_is_exact_where_eigenvalues_meet(d: int, solver: str) -> None:
     # Inside the region where every eigenvalue has weight, P = G/γ + (1/d - tr G/(dγ)) I is linear in G.
     gamma = 10.0
     gram = (torch.eye(d, dtype=torch.float64) * 1.5).requires_grad_()
     direction = random_gram(1, d, seed=3)[0]
-    (solve_partition(gram, gamma=gamma) * direction).sum().backward()
+    (solve_partition(gram, gamma=gamma, solver=solver) * direction).sum().backward()
     expected = (direction - torch.eye(d, dtype=torch.float64) * direction.trace() / d) / gamma
     torch.testing.assert_close(gram.grad, expected)
 
 
-def test_rank_one_and_empty_matrices_give_finite_gradients() -> None:
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_rank_one_and_empty_matrices_give_finite_gradients(solver: str) -> None:
     for gamma in (0.0, 0.5):
         for d in (2, 3):
             gram = torch.cat([random_gram(2, d, rank=1), torch.zeros(1, d, d, dtype=torch.float64)]).requires_grad_()
-            solve_partition(gram, gamma=gamma).square().sum().backward()
+            solve_partition(gram, gamma=gamma, solver=solver).square().sum().backward()
             assert gram.grad is not None
             assert bool(gram.grad.isfinite().all())
 
 
-def test_a_batch_of_none_gives_none() -> None:
-    assert solve_partition(torch.zeros(0, 2, 2)).shape == (0, 2, 2)
-    assert solve_partition(torch.zeros(0, 3, 3)).shape == (0, 3, 3)
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("d", [2, 3])
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_a_non_finite_matrix_gives_nan_for_itself_alone(d: int, gamma: float, solver: str) -> None:
+    gram = random_gram(3, d)
+    broken = gram.clone()
+    broken[1, 0, 1] = torch.nan
+    with warnings.catch_warnings(action="ignore", category=ResidualSSLWarning):
+        program = solve_partition(broken, gamma=gamma, solver=solver)
+    assert bool(program[1].isnan().any())
+    expected = solve_partition(gram, gamma=gamma, solver=solver)
+    torch.testing.assert_close(program[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_batch_of_none_gives_none(solver: str) -> None:
+    assert solve_partition(torch.zeros(0, 2, 2), solver=solver).shape == (0, 2, 2)
+    assert solve_partition(torch.zeros(4, 0, 3, 3), gamma=0.1, solver=solver).shape == (4, 0, 3, 3)
 
 
 @pytest.mark.parametrize(
