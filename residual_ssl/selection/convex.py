@@ -37,8 +37,8 @@ class ConvexSelector(Selector):
             of the batch), ``"auto"``: sample where there are spatial dimensions, else batch.
         solver: as in :func:`solve_partition`.
         gamma: weight γ ≥ 0 of the quadratic term of the program; 0 is the published rule.
-        temperature: 0 is the published hard rule; τ > 0 makes assignment, moments and weights smooth, so that gradients
-            reach the logits.
+        temperature: 0 is the published hard rule, whose weights carry no gradient; τ > 0 makes assignment, moments and
+            weights smooth, so that gradients reach the logits.
 
     ``forward`` takes logits ``(B, K, *S)``; ``diagnostics`` of its Selection holds ``nonfinite`` and, with
     ``solver="cvxpylayers"``, ``solver_fallbacks``: the groups left to the closed form. With K = 2 the dispersion is
@@ -93,13 +93,10 @@ class ConvexSelector(Selector):
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         points = self._judge(logits, valid)
         with torch.autocast(logits.device.type, enabled=False):
-            partition = self._separate(points)
+            confidence, dispersion, valid = self._features(points)
+            partition = self._separate(confidence, dispersion, valid)
             weight, trusted = reliability_weight(
-                self._groups(points.confidence),
-                self._groups(points.residual),
-                partition,
-                alpha=self.alpha,
-                temperature=self.temperature,
+                confidence, dispersion, partition, alpha=self.alpha, temperature=self.temperature
             )
         chosen = self.select(points, trusted.reshape(points.valid.shape), weight.reshape(points.valid.shape))
         if partition.fallbacks is None:
@@ -109,15 +106,22 @@ class ConvexSelector(Selector):
     def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
         """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""
         with torch.autocast(logits.device.type, enabled=False):
-            return self._separate(self._judge(logits, valid))
+            return self._separate(*self._features(self._judge(logits, valid)))
 
     def _judge(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
         return judged_points(logits, valid, residual=self.residual, scaled=self.variant == "covar")
 
-    def _separate(self, points: JudgedPoints) -> ConvexPartition:
+    def _features(self, points: JudgedPoints) -> tuple[Tensor, Tensor, Tensor]:
+        """Confidence, dispersion and validity as ``(groups, points)``; the hard rule decides and passes no gradient."""
+        confidence, dispersion = points.confidence, points.residual
+        if self.temperature == 0:
+            confidence, dispersion = confidence.detach(), dispersion.detach()
+        return self._groups(confidence), self._groups(dispersion), self._groups(points.valid)
+
+    def _separate(self, confidence: Tensor, dispersion: Tensor, valid: Tensor) -> ConvexPartition:
         return convex_partition(
-            (self._groups(points.confidence), self._groups(points.residual)),
-            self._groups(points.valid),
+            (confidence, dispersion),
+            valid,
             dispersion_penalty=_DISPERSION_PENALTY[self.variant],
             gamma=self.gamma,
             temperature=self.temperature,

@@ -152,6 +152,12 @@ def test_the_soft_rule_approaches_the_hard_one() -> None:
     assert errors[2] < 1e-3
 
 
+def test_the_hard_rule_decides_and_passes_no_gradient() -> None:
+    chosen = ConvexSelector()(random_logits((1, 4, 12)).requires_grad_())
+    assert not chosen.weight.requires_grad
+    assert chosen.confidence.requires_grad
+
+
 def test_the_soft_rule_passes_gradients_to_the_logits() -> None:
     logits = random_logits((1, 4, 12), seed=5).requires_grad_()
     selector = ConvexSelector(gamma=0.05, temperature=0.5)
