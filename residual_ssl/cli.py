@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except ResidualSSLError as error:
+        print(f"residual-ssl: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # no permission, no space
         print(f"residual-ssl: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

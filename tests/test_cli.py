@@ -97,3 +97,13 @@ def test_a_fault_gives_one_line_and_status_two(
 def test_an_unknown_input_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", str(run), "/nowhere.png", "--out", str(tmp_path)]) == 2
     assert "inputs: /nowhere.png is neither a file nor a folder" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    assert main(["predict", str(run), str(tmp_path / "taken"), "--out", str(tmp_path / "taken")]) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1
+    assert "taken" in errors[0]

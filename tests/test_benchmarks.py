@@ -1,0 +1,39 @@
+"""Benchmarks run from end to end, at a size that says nothing about speed or accuracy."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(script: str, *arguments: object) -> str:
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_convex_layer_writes_times_ratios_and_their_origin(tmp_path: Path) -> None:
+    printed = run("convex_layer.py", "--sides", 8, 16, "--batches", 1, "--rounds", 2, "--out", tmp_path)
+    record = json.loads((tmp_path / "convex_layer.json").read_text())
+    assert [cell["points"] for cell in record["cells"]] == [8, 16]
+    assert record["versions"]["torch"]
+    assert (tmp_path / "convex_layer.md").read_text().strip() in printed
+
+
+def test_camvid_runs_every_method_from_one_warm_up_and_reads_finished_runs(tmp_path: Path, shared_data: Path) -> None:
+    place = ["--root", shared_data / "camvid", "--weights", "null", "--runs", tmp_path / "runs", "--out", tmp_path]
+    small = ["dataset.geometry.crop=[48,64]", "dataset.evaluation_scale=0.1", "labelled_batch=2", "unlabelled_batch=2"]
+    settings = ["--set", "steps=1", "warmup_steps=0", *small]
+    table = run("segmentation_camvid.py", *place, "--methods", "supervised", "csl", *settings)
+    record = json.loads((tmp_path / "segmentation_camvid_reduced.json").read_text())
+    assert [row["method"] for row in record["rows"]] == ["warm-up", "supervised", "csl"]
+    assert all(row["last"]["miou"] > 0 for row in record["rows"])
+    assert "| 30 | csl | 1 |" in table
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+    run("segmentation_camvid.py", *place, "--methods", "supervised", "csl", *settings)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
