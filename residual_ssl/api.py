@@ -1,19 +1,21 @@
-"""What the command line calls beside training: evaluation and prediction with a trained run."""
+"""What the command line calls beside training: splits of a data set, evaluation and prediction with a trained run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
+from residual_ssl.components import build
 from residual_ssl.composition import compose
+from residual_ssl.data import SplitReport, make_split
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.engine.trained import load_run
-from residual_ssl.errors import MissingDataError
+from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
 from residual_ssl.selection import ConvexSelector
 
-__all__ = ["compose", "evaluate", "predict"]
+__all__ = ["compose", "evaluate", "predict", "split"]
 
 
 def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> dict[str, float]:
@@ -77,6 +79,40 @@ def predict(
             picture.save(path)
             written.append(path)
     return written
+
+
+def split(
+    overrides: Sequence[str], labelled: int, out: str | Path, *, config_dir: str | Path | None = None
+) -> SplitReport:
+    """Draw labelled images of a configured data set, and write the lists of the labelled and of all others.
+
+    Args:
+        overrides: as of :func:`residual_ssl.compose`; they choose the data set, and ``seed`` the draw. What they say
+            of ``dataset.labelled`` and ``dataset.unlabelled`` has no effect.
+        labelled: images to draw, see :func:`residual_ssl.data.draw_covering`.
+        out: folder for ``labeled.txt`` and ``unlabeled.txt``; made if needed.
+        config_dir: as of :func:`residual_ssl.compose`.
+
+    Raises:
+        ConfigError, DataError, MissingDataError: as ``compose``, the data set, and
+            :func:`residual_ssl.data.make_split`; a task without such a source; images that are for validation too.
+    """
+    config = compose(["++dataset.labelled=all", *overrides], config_dir=config_dir)
+    source = config["task"].get("source")
+    if not isinstance(source, dict):
+        raise ConfigError(f"task: {config['task'].get('_target_')} has no source of images and masks to divide")
+    source |= {"labelled": "all", "_partial_": False}
+    if "unlabelled" in source:
+        source["unlabelled"] = None
+    try:
+        built = build(source, "task.source")
+    except ResidualSSLError as error:
+        if "labelled: got 'all'" not in str(error):
+            raise
+        raise ConfigError(
+            f"dataset: {source['_target_']} makes its own subsets; splits are for files or rows"
+        ) from error
+    return make_split(built, labelled, out, seed=config["seed"])
 
 
 def _files(inputs: Iterable[str | Path], suffixes: tuple[str, ...]) -> list[Path]:

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
     # argparse takes positional arguments in one stretch only; overrides may stand before and after options.
-    if rest and (options.run is not _train or any(argument.startswith("-") for argument in rest)):
+    if rest and (not hasattr(options, "overrides") or any(argument.startswith("-") for argument in rest)):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if rest:
         options.overrides += rest
@@ -43,8 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train from a configuration; a run that was stopped is continued")
-    train.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="experiment=digits/csl steps=600 …")
-    train.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
+    _add_overrides(train, "experiment=digits algorithm=csl steps=600 …")
     train.add_argument("--print-config", action="store_true", help="print the composed configuration and stop")
     train.set_defaults(run=_train)
 
@@ -58,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", required=True, help="folder for the results")
     predict.set_defaults(run=_predict)
 
+    splits = commands.add_parser("splits", help="draw labelled images such that every class has some; write the lists")
+    _add_overrides(splits, "dataset=pascal dataset.root=FOLDER seed=1 …")
+    splits.add_argument("--labelled", required=True, type=int, metavar="N", help="images to label")
+    splits.add_argument("--out", required=True, help="folder for labeled.txt and unlabeled.txt")
+    splits.set_defaults(run=_splits)
+
     report = commands.add_parser("report", help="compare runs: one table, and one HTML page with pictures")
     report.add_argument("runs", nargs="+", help="run directories")
     report.add_argument("--out", required=True, help="HTML file to write")
@@ -66,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="check this installation")
     doctor.set_defaults(run=_doctor)
     return parser
+
+
+def _add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=example)
+    parser.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -101,6 +111,12 @@ def _predict(options: argparse.Namespace) -> None:
         options.trained, options.inputs, options.out, checkpoint_name=options.checkpoint, device=options.device
     )
     print(f"{len(written)} files in {options.out}")
+
+
+def _splits(options: argparse.Namespace) -> None:
+    from residual_ssl.api import split
+
+    print(split(options.overrides, options.labelled, options.out, config_dir=options.config_dir))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -12,6 +12,9 @@ from residual_ssl.errors import ConfigError, MissingDataError
 
 _GROUPS = "residual_ssl.configs"
 
+# Hydra reads 1_16 as the number 116; the published splits are called 1_16.
+_SPLIT_NAME = re.compile(r"(\+*dataset\.split=)(\d+(?:_\d+)+)$")
+
 
 def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> dict[str, Any]:
     """The full configuration of a run as plain values, for :func:`residual_ssl.train`.
@@ -37,7 +40,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = list(overrides)
+    overrides = [_SPLIT_NAME.sub(r"\1'\2'", override) for override in overrides]
     if config_dir is not None:
         folder = Path(config_dir)
         if not folder.is_dir():

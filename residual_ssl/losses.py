@@ -26,8 +26,8 @@ def selected_cross_entropy(logits: Tensor, selection: Selection) -> Tensor:
         >>> import torch
         >>> from residual_ssl import FixedThreshold
         >>> chosen = FixedThreshold(0.9)(torch.tensor([[4.0, 0.0], [0.0, 0.0]]))
-        >>> round(selected_cross_entropy(torch.zeros(2, 2), chosen).item(), 4)  # ln 2 over two points, one of them
-        selected 0.3466
+        >>> round(selected_cross_entropy(torch.zeros(2, 2), chosen).item(), 4)  # ln 2 at one of two points
+        0.3466
     """
     loss = F.cross_entropy(_wide(logits), selection.label, reduction="none")
     used = selection.weight > 0

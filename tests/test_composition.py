@@ -23,6 +23,32 @@ def test_every_model_passes_the_check(name: str) -> None:
     Settings.from_config(compose([f"model={name}"]))
 
 
+@pytest.mark.parametrize(
+    ("experiment", "crop", "epochs", "unlabelled", "lr", "head"),
+    [
+        ("pascal", 321, 80, 10216, 0.001, 10),
+        ("cityscapes", 801, 240, 2789, 0.005, 1),
+        ("coco", 513, 30, 118287 - 925, 0.004, 10),
+        ("ade20k", 518, 60, 20210 - 2526, 0.004, 10),
+    ],
+)
+def test_experiments_have_the_published_settings(
+    experiment: str, crop: int, epochs: int, unlabelled: int, lr: float, head: float
+) -> None:
+    config = compose([f"experiment={experiment}", "dataset.root=/somewhere"])
+    assert config["task"]["geometry"]["crop"] == crop
+    assert (config["labelled_batch"], config["unlabelled_batch"], config["warmup_steps"], config["power"]) == (
+        8,
+        8,
+        0,
+        0.9,
+    )
+    assert config["steps"] == epochs * unlabelled // 8
+    optimizer = config["optimizer"]
+    assert (optimizer["_target_"], optimizer["momentum"], optimizer["weight_decay"]) == ("torch.optim.SGD", 0.9, 0.0001)
+    assert (optimizer["lr"], config["head_lr_multiplier"]) == (lr, head)
+
+
 def test_an_algorithm_brings_its_selector_and_the_user_may_choose_another() -> None:
     def selector(*overrides: str) -> str:
         return str(compose([*overrides])["algorithm"]["selector"]["_target_"])
@@ -37,6 +63,14 @@ def test_the_run_directory_follows_from_the_choices() -> None:
     assert compose(["algorithm=unimatch", "seed=3"])["run_dir"] == "runs/digit_scenes/unimatch-fixed_threshold-3"
     assert compose(["algorithm=supervised"])["run_dir"] == "runs/digit_scenes/supervised-0"
     assert compose(["run_dir=here"])["run_dir"] == "here"
+
+
+@pytest.mark.parametrize("split", ["1_16", "366", "u2pl_1_8", "mine"])
+def test_a_split_is_named_as_published_and_leads_to_its_two_lists(split: str) -> None:
+    place = ["dataset.root=/voc", "dataset.splits=/lists", f"dataset.split={split}"]
+    source = compose(["dataset=pascal", *place])["task"]["source"]
+    assert source["labelled"] == f"/lists/{split}/labeled.txt"
+    assert source["unlabelled"] == f"/lists/{split}/unlabeled.txt"
 
 
 def test_choices_of_the_users_own_are_found(tmp_path: Path) -> None:

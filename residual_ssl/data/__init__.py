@@ -1,9 +1,13 @@
 """Datasets: what their labels mean, which images are labelled, and how the files are read."""
 
-from residual_ssl.data.folders import FolderSamples, ImageFolders
+from residual_ssl.data.covering import draw_covering
+from residual_ssl.data.folder_samples import FolderSamples
+from residual_ssl.data.folders import ImageFolders
+from residual_ssl.data.hub import HuggingFaceSegmentation
 from residual_ssl.data.images import read_image, read_mask, resize_image, resize_mask
 from residual_ssl.data.listing import IMAGE_SUFFIXES
-from residual_ssl.data.samples import Sample, Samples, SegmentationSource
+from residual_ssl.data.make_split import SplitReport, make_split
+from residual_ssl.data.samples import ListedSamples, Sample, Samples, SegmentationSource
 from residual_ssl.data.spec import DatasetSpec, default_palette
 from residual_ssl.data.splits import ListEntry, check_disjoint, draw_labelled, read_list
 
@@ -11,14 +15,19 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "DatasetSpec",
     "FolderSamples",
+    "HuggingFaceSegmentation",
     "ImageFolders",
     "ListEntry",
+    "ListedSamples",
     "Sample",
     "Samples",
     "SegmentationSource",
+    "SplitReport",
     "check_disjoint",
     "default_palette",
+    "draw_covering",
     "draw_labelled",
+    "make_split",
     "read_image",
     "read_list",
     "read_mask",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
-from residual_ssl.data.images import read_image, read_mask, resize_image, resize_mask
-from residual_ssl.data.listing import IMAGE_SUFFIXES, FolderPair, files_by_stem
-from residual_ssl.data.samples import Sample
+from residual_ssl.data.folder_samples import FolderSamples
+from residual_ssl.data.listing import IMAGE_SUFFIXES, FolderPair, Pairs, files_by_stem
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits import check_disjoint, draw_labelled, read_list, some
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
@@ -16,49 +16,6 @@ from residual_ssl.errors import ConfigError, DataError, MissingDataError
 _FOLDER_KEYS = ("images", "masks", "list")
 
 Folders = Mapping[str, str | None]
-Pairs = dict[Path, Path | None]
-
-
-class FolderSamples:
-    """Image files with their masks, read when asked for.
-
-    Args:
-        pairs: image file → mask file, or None.
-        spec: gives the masks' ids their meaning.
-        root: names of samples are relative to it.
-        resize: (height, width) of what is read, or None for the files' own.
-
-    Raises on reading:
-        DataError, MissingDataError: a file that cannot be read, a mask of another size than its image, ids outside the
-            specification.
-    """
-
-    def __init__(
-        self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path, resize: tuple[int, int] | None
-    ):
-        self._pairs = tuple(pairs.items())
-        self._spec = spec
-        self._root = root
-        self._resize = resize
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, index: int, /) -> Sample:
-        image_path, mask_path = self._pairs[index]
-        image = read_image(image_path)
-        mask = None
-        if mask_path is not None:
-            mask = self._spec.encode(read_mask(mask_path), str(mask_path))
-            if mask.shape != image.shape[1:]:
-                raise DataError(
-                    f"{image_path} is {_size(image.shape)} and its mask {mask_path} {_size(mask.shape)}; expected the "
-                    "same size (an image is turned by its EXIF orientation, a mask is not)"
-                )
-        if self._resize is not None:
-            image = resize_image(image, self._resize)
-            mask = None if mask is None else resize_mask(mask, self._resize)
-        return Sample(image, mask, Path(os.path.relpath(image_path, self._root)).as_posix())
 
 
 class ImageFolders:
@@ -69,16 +26,20 @@ class ImageFolders:
     Args:
         root: the dataset's folder.
         spec: classes and the meaning of the masks' ids.
-        train: names of the folders below ``root``, as ``{"images": "train", "masks": "trainannot"}``. An optional
-            ``"list"``, a split list, restricts it to the images listed, where one folder holds more than one subset.
-            Folders may be left out where lists give paths, and all keys where ``labelled`` and ``unlabelled`` do.
+        train: names of the folders below ``root``, as ``{"images": "train", "masks": "trainannot"}``; with ``*`` for a
+            folder per city, scene, …: ``"leftImg8bit/train/*"``. An optional ``"list"``, a split list, restricts it to
+            the images listed, where one folder holds more than one subset. Folders may be left out where lists give
+            paths, and all keys where ``labelled`` and ``unlabelled`` do.
         validation: likewise; every image needs a mask.
-        labelled: how many training images to draw as labelled, among those that have a mask; or a split list of them,
-            each line ``image mask`` or ``image`` (see :func:`read_list`).
+        labelled: how many training images to draw as labelled, among those that have a mask; ``"all"`` of these; or a
+            split list of them, each line ``image mask`` or ``image`` (see :func:`read_list`).
         unlabelled: a split list of the unlabelled images; None for all training images that are not labelled. Their
             masks need not exist, and none is opened.
         unlabelled_images: a folder below ``root`` with further images for the unlabelled pool.
         unlabelled_truth: load the masks of unlabelled images where they exist, *for diagnostics only*.
+        mask_paths: replacements that turn an image's path relative to ``root`` into its mask's, as
+            ``{"images/": "annotations/", ".jpg": ".png"}``: where masks neither have their image's stem nor lie where
+            the lists say, whose second column they overrule.
         resize: (height, width) applied on reading, to images and masks; None keeps the files' sizes.
         seed: of the draw.
 
@@ -117,25 +78,31 @@ class ImageFolders:
         unlabelled: str | Path | None = None,
         unlabelled_images: str | None = None,
         unlabelled_truth: bool = False,
+        mask_paths: Mapping[str, str] | None = None,
         resize: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
-        by_lists = isinstance(labelled, (str, Path)) and unlabelled is not None
+        listed = labelled if isinstance(labelled, (str, Path)) and labelled != "all" else None
+        by_lists = listed is not None and unlabelled is not None
         _check_arguments(train, validation, resize, train_optional=by_lists)
         self.spec = spec
         self.root = Path(os.path.abspath(Path(root).expanduser()))
+        self._mask_paths = mask_paths or {}
         size = None if resize is None else (resize[0], resize[1])
 
-        folders, pool = self._subset(train)
-        _, validation_pairs = self._subset(validation)
-        if isinstance(labelled, (str, Path)):
-            labelled_pairs = self._listed(folders, labelled)
+        folders = self._scan(train)
+        validation_pairs = self._subset(self._scan(validation), validation)
+        pool: Pairs = {}
+        if not by_lists:
+            pool = self._subset(folders, train, masks=unlabelled_truth or listed is None)
+        if listed is not None:
+            labelled_pairs = self._listed(folders, listed)
         else:
             with_mask = {str(image): image for image, mask in pool.items() if mask is not None}
-            drawn = [with_mask[name] for name in draw_labelled(with_mask, labelled, seed)]
-            labelled_pairs = {image: pool[image] for image in drawn}
+            names = sorted(with_mask) if labelled == "all" else draw_labelled(with_mask, cast(int, labelled), seed)
+            labelled_pairs = {with_mask[name]: pool[with_mask[name]] for name in names}
         if unlabelled is not None:
-            unlabelled_pairs = self._listed(folders, unlabelled)
+            unlabelled_pairs = self._listed(folders, unlabelled, masks=unlabelled_truth)
         else:
             unlabelled_pairs = {image: mask for image, mask in pool.items() if image not in labelled_pairs}
         if unlabelled_images is not None:
@@ -161,16 +128,18 @@ class ImageFolders:
         self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, size)
         self.validation = FolderSamples(validation_pairs, spec, self.root, size)
 
-    def _subset(self, folders: Folders) -> tuple[FolderPair, Pairs]:
-        pair = FolderPair.scan(self.root, folders.get("images"), folders.get("masks"))
-        chosen = folders.get("list")
-        return pair, pair.all() if chosen is None else self._listed(pair, chosen)
+    def _scan(self, folders: Folders) -> FolderPair:
+        return FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)
 
-    def _listed(self, folders: FolderPair, path: str | Path) -> Pairs:
+    def _subset(self, pair: FolderPair, folders: Folders, *, masks: bool = True) -> Pairs:
+        chosen = folders.get("list")
+        return pair.all(masks=masks) if chosen is None else self._listed(pair, chosen, masks=masks)
+
+    def _listed(self, folders: FolderPair, path: str | Path, *, masks: bool = True) -> Pairs:
         found = next((p for p in (self.root / path, Path(path).absolute()) if p.is_file()), None)
         if found is None:
             raise MissingDataError(f"{path}: no such split list, neither in {self.root} nor in {Path.cwd()}")
-        return folders.listed(read_list(found), str(found))
+        return folders.listed(read_list(found), str(found), masks=masks)
 
 
 def _check_arguments(
@@ -192,9 +161,5 @@ def _check_masks(subset: str, pairs: Pairs) -> None:
     if bare:
         raise DataError(
             f"{len(bare)} of {len(pairs)} {subset} images have no mask file: {some(bare)}; a mask has the stem of its "
-            "image, in the folder given as masks, or stands in the list's second column"
+            "image, in the folder given as masks, or stands in the list's second column, or lies where mask_paths lead"
         )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[-1]}×{shape[-2]} (width×height)"

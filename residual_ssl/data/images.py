@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -23,49 +24,59 @@ _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 _STRETCH = {"L;2": 85, "L;4": 17}
 
 
-def read_image(path: str | Path) -> Tensor:
+def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """An image file as uint8 RGB ``(3, H, W)``, turned upright as its EXIF orientation says.
 
     Grey and palette images are expanded to RGB; an alpha channel is dropped.
+
+    Args:
+        file: a path, or the open file.
+        name: of the file in messages; None for its path.
 
     Raises:
         MissingDataError: no such file.
         DataError: a file that is truncated or no image, or one with more than 8 bits per channel.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file) as image:
             if image.mode in _DEEP_MODES:
-                raise DataError(f"{path}: image of mode {image.mode}, expected 8 bits per channel; convert it first")
+                raise DataError(
+                    f"{name or file}: image of mode {image.mode}, expected 8 bits per channel; convert it first"
+                )
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except DataError:
         raise
     except _UNREADABLE as error:
-        raise _unreadable(path, "image", error) from error
+        raise _unreadable(name or str(file), "image", error) from error
     return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
 
 
-def read_mask(path: str | Path) -> Tensor:
+def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """A mask file as the raw ids in it, ``(H, W)``: uint8, or int32 for files with more than 8 bits.
 
     A palette image gives its indices, never its colours.
+
+    Args:
+        file: a path, or the open file.
+        name: of the file in messages; None for its path.
 
     Raises:
         MissingDataError: no such file.
         DataError: a file that is truncated or no image, or one that holds colours instead of ids.
     """
     try:
-        with Image.open(path) as mask:
+        with Image.open(file) as mask:
             if mask.mode not in _ID_MODES:
                 raise DataError(
-                    f"{path}: mask of mode {mask.mode}, expected one channel of ids (L, P, I or 1); convert colours to "
-                    "class ids first, or point the masks folder at the id files"
+                    f"{name or file}: mask of mode {mask.mode}, expected one channel of ids (L, P, I or 1); convert "
+                    "colours to class ids first, or point the masks folder at the id files"
                 )
             coding = mask.tile[0].args if mask.tile else None
             ids = np.array(mask)
     except DataError:
         raise
     except _UNREADABLE as error:
-        raise _unreadable(path, "mask", error) from error
+        raise _unreadable(name or str(file), "mask", error) from error
     coding = coding[0] if isinstance(coding, tuple) else coding
     ids = ids // _STRETCH.get(str(coding), 1) if ids.dtype == np.uint8 else ids
     return torch.from_numpy(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.int32))
@@ -94,7 +105,7 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return mask[rows][:, columns]
 
 
-def _unreadable(path: str | Path, what: str, error: Exception) -> DataError | MissingDataError:
+def _unreadable(path: str, what: str, error: Exception) -> DataError | MissingDataError:
     if isinstance(error, FileNotFoundError):
         return MissingDataError(f"{path}: no such {what} file")
     return DataError(

@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from residual_ssl.data.spec import DatasetSpec
+from residual_ssl.data.splits import ListEntry
+from residual_ssl.errors import DataError
 
 
 class Sample(NamedTuple):
@@ -29,6 +31,16 @@ class Samples(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class ListedSamples(Samples, Protocol):
+    """Samples of files or rows that a split list can name, and whose masks can be read alone."""
+
+    def mask(self, index: int, /) -> Tensor | None:
+        """The class ids of a sample at the size of their file, without reading its image; None where it has none."""
+
+    def entry(self, index: int, /) -> ListEntry:
+        """The line of a sample in a split list."""
 
 
 class SegmentationSource(Protocol):
@@ -58,3 +70,20 @@ class SegmentationSource(Protocol):
 
     @property
     def validation(self) -> Samples: ...
+
+
+def check_same_size(image: Tensor, mask: Tensor | None, image_name: str, mask_name: str) -> None:
+    """Check that an image ``(3, H, W)`` and its mask ``(H, W)`` are of one size.
+
+    Raises:
+        DataError: naming both with their sizes.
+    """
+    if mask is not None and mask.shape != image.shape[1:]:
+        raise DataError(
+            f"{image_name} is {_size(image.shape)} and its mask {mask_name} {_size(mask.shape)}; expected the same "
+            "size (an image is turned by its EXIF orientation, a mask is not)"
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[-1]}×{shape[-2]} (width×height)"

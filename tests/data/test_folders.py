@@ -151,6 +151,59 @@ def test_list_names_images_by_stem_or_path(root: Path, lines: tuple[str, ...]) -
     assert len(source.unlabelled) == 8
 
 
+def test_all_images_with_a_mask_may_be_labelled(root: Path) -> None:
+    (root / "trainannot" / "t5.png").unlink()
+    source = _folders(root, "all")
+    assert _names(source.labelled) == [f"train/t{i}.png" for i in range(10) if i != 5]
+    assert _names(source.unlabelled) == ["train/t5.png"]
+
+
+def _cities(root: Path) -> None:
+    for part, city, frame in [("train", "a", 0), ("train", "b", 0), ("train", "b", 1), ("val", "c", 0)]:
+        _pair(root, f"left/{part}/{city}", None, f"{city}_{frame}_left", value=frame)
+        _pair(root, "unused", f"fine/{part}/{city}", f"{city}_{frame}_ids")
+
+
+def test_star_takes_the_files_of_all_folders_that_match_and_mask_paths_lead_to_their_masks(tmp_path: Path) -> None:
+    _cities(tmp_path)
+    (tmp_path / "fine" / "train" / "a" / "a_0_ids.png").unlink()
+    source = ImageFolders(
+        tmp_path,
+        SPEC,
+        train={"images": "left/train/*"},
+        validation={"images": "left/val/*"},
+        labelled="all",
+        mask_paths={"left/": "fine/", "_left.png": "_ids.png"},
+    )
+    assert _names(source.labelled) == ["left/train/b/b_0_left.png", "left/train/b/b_1_left.png"]
+    assert _names(source.unlabelled) == ["left/train/a/a_0_left.png"]
+    assert source.validation[0].mask is not None
+    assert source.labelled.entry(1) == ("left/train/b/b_1_left.png", "fine/train/b/b_1_ids.png")
+
+
+def test_mask_paths_overrule_the_second_column_of_lists(tmp_path: Path) -> None:
+    _cities(tmp_path)
+    listed = _write(tmp_path / "l.txt", "left/train/b/b_1_left.png fine/train/b/b_1_train_ids.png")
+    places = {"train": {"images": "left/train/*"}, "validation": {"images": "left/val/*"}}
+    replaced = {"left/": "fine/", "_left.png": "_ids.png"}
+    source = ImageFolders(tmp_path, SPEC, **places, labelled=listed, mask_paths=replaced)
+    assert source.labelled[0].mask is not None
+    with pytest.raises(DataError, match=r"1 of 1 labelled images have no mask file.*lies where mask_paths lead"):
+        ImageFolders(tmp_path, SPEC, **places, labelled=listed, mask_paths={"right/": "fine/"})
+
+
+def test_star_that_matches_no_folder_is_named(root: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"'left/\*' is not a folder .* train, trainannot, val, valannot"):
+        _folders(root, train={"images": "left/*"})
+
+
+def test_one_stem_in_two_folders_of_a_star_is_ambiguous(tmp_path: Path) -> None:
+    for city in "ab":
+        _pair(tmp_path, f"left/{city}", None, "same")
+    with pytest.raises(DataError, match=r"left/a/same\.png and same\.png have one stem"):
+        ImageFolders(tmp_path, SPEC, train={"images": "left/*"}, validation=VALIDATION, labelled=1)
+
+
 def test_mask_column_pairs_files_of_different_stems(tmp_path: Path) -> None:
     for city, stem in [("a", "a_0"), ("b", "b_0"), ("b", "b_1")]:
         _pair(tmp_path, f"left/{city}", None, f"{stem}_left")
@@ -297,11 +350,3 @@ def test_camvid_is_read_whole(shared_data: Path) -> None:
     seen = torch.cat([mask.flatten() for mask in masks if mask is not None]).unique().tolist()
     assert seen == [*range(11), 255]
     assert source.unlabelled[0].image.shape == (3, 360, 480)
-
-
-def test_published_pascal_lists_are_read(shared_data: Path) -> None:
-    splits = shared_data / "splits" / "pascal"
-    labelled, unlabelled = read_list(splits / "366" / "labeled.txt"), read_list(splits / "366" / "unlabeled.txt")
-    assert (len(labelled), len(unlabelled)) == (366, 10216)
-    subsets = [("labelled", labelled), ("unlabelled", unlabelled), ("validation", read_list(splits / "val.txt"))]
-    check_disjoint([(name, [entry.image for entry in entries]) for name, entries in subsets], fix="")

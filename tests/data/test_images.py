@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,16 @@ def test_image_is_rgb_uint8_channels_first(tmp_path: Path) -> None:
     assert image.dtype == torch.uint8
     assert image.is_contiguous()
     assert np.array_equal(image.numpy(), pixels.transpose(2, 0, 1))
+
+
+def test_open_files_read_as_paths_do_and_are_called_by_the_name_given(tmp_path: Path) -> None:
+    Image.fromarray(_colours()).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    assert torch.equal(read_image(BytesIO(content)), read_image(tmp_path / "a.png"))
+    with pytest.raises(DataError, match=r"^row 7: the image cannot be read"):
+        read_image(BytesIO(content[:40]), "row 7")
+    with pytest.raises(DataError, match=r"^row 7: mask of mode RGB"):
+        read_mask(BytesIO(content), "row 7")
 
 
 def test_grey_palette_and_alpha_images_become_rgb(tmp_path: Path) -> None:
