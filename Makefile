@@ -32,7 +32,7 @@ lint: install
 
 # Types are checked on the package as it installs, with tasks/ and configs/ in their places.
 types: install
-	rm -rf build/types
+	rm -rf build
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache --package residual_ssl
 

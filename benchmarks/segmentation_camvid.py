@@ -128,10 +128,10 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
             lines.append("| " + " | ".join(cells) + " |")
     warm_up, after = STEPS[size]
     note = (
-        f"Every method continues the warm-up of its labels and seed: {warm_up} steps on labels, then {after} steps "
-        "each under a new learning rate schedule. Coverage and purity: weighted means over the last 100 training steps, "
-        "of the unlabelled batch. Seconds: of training; to be compared where the hardware of the rows, threads included, "
-        "agrees."
+        f"Every method continues the warm-up of its labels and seed: {warm_up} steps on labels, then {after} "
+        "steps each under a new learning rate schedule. Coverage and purity: weighted means over the last 100 training "
+        "steps, of the unlabelled batch. Seconds: of training; to be compared where the hardware of the rows, threads "
+        "included, agrees."
     )
     return "\n".join([*lines, "", note, ""])
 

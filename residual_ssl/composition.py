@@ -20,7 +20,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     """The full configuration of a run as plain values, for :func:`residual_ssl.train`.
 
     Args:
-        overrides: in Hydra's syntax: ``"experiment=digits/csl"`` chooses from a group, ``"steps=600"`` sets a value.
+        overrides: in Hydra's syntax: ``"algorithm=csl"`` chooses from a group, ``"steps=600"`` sets a value.
         config_dir: folder with further choices, laid out as the library's own (``dataset/mine.yaml``).
 
     Raises:
