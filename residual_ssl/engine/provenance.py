@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -25,10 +26,13 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Command, package versions, hardware and commit (None outside a git checkout), ready for JSON."""
+    """Command, package versions, hardware and commit (None outside a git checkout), ready for JSON.
+
+    Folders of absolute paths in the command are left out: results are shown to people who do not have them.
+    """
     gpu = torch.cuda.is_available()
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name, *map(portable, sys.argv[1:])]),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "hardware": {
@@ -38,6 +42,16 @@ def provenance() -> dict[str, Any]:
         },
         "commit": _commit(),
     }
+
+
+def portable(argument: str) -> str:
+    """An argument of the command line without the folders of its absolute paths.
+
+    Example:
+        >>> portable("dataset.root=/home/me/data/camvid"), portable("runs/a/last.pt")
+        ('dataset.root=…/camvid', 'runs/a/last.pt')
+    """
+    return re.sub(r"(^|=)/(?:[^/\s]+/)*(?=[^/])", r"\1…/", argument)
 
 
 def _version(package: str) -> str | None:
