@@ -121,6 +121,16 @@ def test_without_coupling_the_weight_is_a_ramp_in_correctness() -> None:
     torch.testing.assert_close(weight, ((correctness - 0.4) / 0.3).clamp(0, 1), atol=2e-4, rtol=0)
 
 
+def test_weights_rise_with_reliability_where_correctness_does_not() -> None:
+    mass = torch.full((2, 4), 0.125, dtype=torch.float64)
+    correctness = torch.tensor([[0.9, 0.5, 0.3, 0.8], [0.9, 0.8, 0.7, 0.6]], dtype=torch.float64)
+    weight, _ = ConstrainedConvexSelector(2, price=0.4, gamma=1.0, bins=4)._solve(mass, correctness)
+    assert weight.diff(dim=1).min() >= -TOLERANCE
+    # Without the constraint the weights are (q - ρ)/γ; the nearest rising ones pool what falls (isotonic regression).
+    expected = torch.tensor([[1 / 6, 1 / 6, 1 / 6, 0.4], [0.35, 0.35, 0.35, 0.35]], dtype=torch.float64)
+    torch.testing.assert_close(weight, expected, atol=TOLERANCE, rtol=0)
+
+
 def test_contradictory_bounds_still_give_weights() -> None:
     selector = ConstrainedConvexSelector(5, [1, 0, 0, 0, 0], band=0.0, coverage=(0.95, 1.0))
     chosen = selector(random_logits((2, 5, 10, 10)))
