@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from residual_ssl.data.images import read_image, read_mask, resize_image, resize_mask
+from residual_ssl.data.images import read_image, read_mask
 from residual_ssl.data.samples import Sample, check_same_size
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits import ListEntry
@@ -21,20 +21,16 @@ class FolderSamples:
         pairs: image file → mask file, or None.
         spec: gives the masks' ids their meaning.
         root: names of samples are relative to it.
-        resize: (height, width) of what is read, or None for the files' own.
 
     Raises on reading:
         DataError, MissingDataError: a file that cannot be read, a mask of another size than its image, ids outside the
             specification.
     """
 
-    def __init__(
-        self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path, resize: tuple[int, int] | None
-    ):
+    def __init__(self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path) -> None:
         self._pairs = tuple(pairs.items())
         self._spec = spec
         self._root = root
-        self._resize = resize
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -43,13 +39,10 @@ class FolderSamples:
         image_path, mask_path = self._pairs[index]
         image, mask = read_image(image_path), self.mask(index)
         check_same_size(image, mask, str(image_path), str(mask_path))
-        if self._resize is not None:
-            image = resize_image(image, self._resize)
-            mask = None if mask is None else resize_mask(mask, self._resize)
         return Sample(image, mask, self._name(image_path))
 
     def mask(self, index: int) -> Tensor | None:
-        """The class ids of a sample at the size of their file, without reading its image; None where it has none."""
+        """The class ids of a sample, without reading its image; None where it has none."""
         path = self._pairs[index][1]
         return None if path is None else self._spec.encode(read_mask(path), str(path))
 

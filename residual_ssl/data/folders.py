@@ -40,7 +40,6 @@ class ImageFolders:
         mask_paths: replacements that turn an image's path relative to ``root`` into its mask's, as
             ``{"images/": "annotations/", ".jpg": ".png"}``: where masks neither have their image's stem nor lie where
             the lists say, whose second column they overrule.
-        resize: (height, width) applied on reading, to images and masks; None keeps the files' sizes.
         seed: of the draw.
 
     Split lists are looked for below ``root``, then in the working directory.
@@ -52,8 +51,7 @@ class ImageFolders:
         MissingDataError: no such root, folder or list.
         DataError: an empty folder; list entries without a file; labelled or validation images without a mask; an image
             in two subsets.
-        ConfigError: a labelled count outside 1 … N, other keys in ``train`` or ``validation``, an impossible
-            ``resize``.
+        ConfigError: a labelled count outside 1 … N, other keys in ``train`` or ``validation``.
 
     Example:
         >>> ImageFolders(
@@ -79,16 +77,14 @@ class ImageFolders:
         unlabelled_images: str | None = None,
         unlabelled_truth: bool = False,
         mask_paths: Mapping[str, str] | None = None,
-        resize: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
         listed = labelled if isinstance(labelled, (str, Path)) and labelled != "all" else None
         by_lists = listed is not None and unlabelled is not None
-        _check_arguments(train, validation, resize, train_optional=by_lists)
+        _check_arguments(train, validation, train_optional=by_lists)
         self.spec = spec
         self.root = Path(os.path.abspath(Path(root).expanduser()))
         self._mask_paths = mask_paths or {}
-        size = None if resize is None else (resize[0], resize[1])
 
         folders = self._scan(train)
         validation_pairs = self._subset(self._scan(validation), validation)
@@ -124,9 +120,9 @@ class ImageFolders:
         _check_masks("validation", validation_pairs)
         if not unlabelled_truth:
             unlabelled_pairs = dict.fromkeys(unlabelled_pairs)
-        self.labelled = FolderSamples(labelled_pairs, spec, self.root, size)
-        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, size)
-        self.validation = FolderSamples(validation_pairs, spec, self.root, size)
+        self.labelled = FolderSamples(labelled_pairs, spec, self.root)
+        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root)
+        self.validation = FolderSamples(validation_pairs, spec, self.root)
 
     def _scan(self, folders: Folders) -> FolderPair:
         return FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)
@@ -142,16 +138,12 @@ class ImageFolders:
         return folders.listed(read_list(found), str(found), masks=masks)
 
 
-def _check_arguments(
-    train: Folders, validation: Folders, resize: tuple[int, int] | None, *, train_optional: bool
-) -> None:
+def _check_arguments(train: Folders, validation: Folders, *, train_optional: bool) -> None:
     faults = []
     for name, folders, optional in (("train", train, train_optional), ("validation", validation, False)):
         named = folders.get("images") or folders.get("list")
         if set(folders) - set(_FOLDER_KEYS) or not (named or optional):
             faults.append(f"{name}: got {dict(folders)!r}, expected the keys images and masks, or list, or all three")
-    if resize is not None and (len(resize) != 2 or not all(isinstance(n, int) and n > 0 for n in resize)):
-        faults.append(f"resize: got {resize!r}, expected (height, width) in pixels, or none")
     if faults:
         raise ConfigError("\n".join(faults))
 

@@ -20,10 +20,9 @@ from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.segmentation import pictures
-from residual_ssl.tasks.segmentation.geometry import WeakGeometry
+from residual_ssl.tasks.segmentation.geometry import IMAGENET_MEAN, WeakGeometry
 from residual_ssl.tasks.segmentation.samples import AugmentedSamples, PlainSamples
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
@@ -73,6 +72,7 @@ class SegmentationTask(Task):
         self.evaluation_scale = evaluation_scale
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self._moved: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @cached_property
     def source(self) -> SegmentationSource:
@@ -96,9 +96,7 @@ class SegmentationTask(Task):
             raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
         perturbation = self._views[kind]
         images = inputs if perturbation is None else perturbation(inputs)
-        mean, std = (
-            torch.tensor(v, device=images.device, dtype=images.dtype).view(3, 1, 1) for v in (self.mean, self.std)
-        )
+        mean, std = self._statistics(images)
         return (images - mean) / std
 
     @torch.no_grad()
@@ -117,8 +115,16 @@ class SegmentationTask(Task):
 
     def display(self, view: Tensor) -> Tensor:
         """Views ``(B, 3, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""
-        mean, std = (torch.tensor(v, device=view.device, dtype=view.dtype).view(3, 1, 1) for v in (self.mean, self.std))
+        mean, std = self._statistics(view)
         return (view * std + mean).clamp(0, 1)
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and deviation ``(3, 1, 1)``, copied to a device once: a copy per view would wait for it each time."""
+        key = (like.device, like.dtype)
+        if key not in self._moved:
+            mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (self.mean, self.std))
+            self._moved[key] = (mean.view(3, 1, 1), std.view(3, 1, 1))
+        return self._moved[key]
 
     def draw_labels(self, label: Tensor) -> Tensor:
         """Class ids ``(H, W)`` in the colours of the classes, float ``(3, H, W)`` in [0, 1]; ignored points white."""

@@ -236,14 +236,6 @@ def test_upper_case_suffixes_are_found_and_hidden_files_are_not(root: Path) -> N
     assert "train/t0.PNG" in _names(_folders(root, 10).labelled)
 
 
-def test_resize_applies_to_image_and_mask(root: Path) -> None:
-    sample = _folders(root, resize=[3, 4]).labelled[0]
-    assert sample.image.shape == (3, 3, 4)
-    assert sample.mask is not None
-    assert sample.mask.shape == (3, 4)
-    assert set(sample.mask.unique().tolist()) <= {0, 1, 255}
-
-
 def test_mask_of_another_size_is_named_with_both_files_and_sizes(root: Path) -> None:
     Image.fromarray(np.zeros((6, 7), dtype=np.uint8)).save(root / "trainannot" / "t4.png")
     source = _folders(root, _write(root / "l.txt", "t4"))
@@ -289,7 +281,6 @@ def _empty_train(root: Path) -> None:
             "1 images are both in labelled and in unlabelled",
         ),
         (lambda root: {"train": {"image": "train"}}, ConfigError, "train: got"),
-        (lambda root: {"resize": (0, 4)}, ConfigError, "resize: got"),
     ],
 )
 def test_faults_are_found_at_construction(
