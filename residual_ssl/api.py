@@ -48,7 +48,7 @@ def predict(
 ) -> list[Path]:
     """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
 
-    Trust is that of the run's own selector, or of CSL where it had none.
+    Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction.
 
     Args:
         run: run directory or checkpoint file.
@@ -68,7 +68,9 @@ def predict(
     files = _files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    selector = getattr(trained.algorithm, "selector", None) or ConvexSelector()
+    selector = getattr(trained.algorithm, "selector", None)
+    if selector is None or selector.evidence:
+        selector = ConvexSelector()
     selector.to(trained.device)
     written = []
     for file in files:

@@ -1,12 +1,14 @@
 """Weighted losses against their sums."""
 
 import math
+from dataclasses import replace
 
 import torch
 from selector_contract import random_logits
 
 from residual_ssl import ConvexSelector, FixedThreshold
-from residual_ssl.losses import labelled_cross_entropy, selected_cross_entropy
+from residual_ssl.losses import labelled_cross_entropy, selected_cross_entropy, selected_squared_error
+from residual_ssl.selection import NoSelection
 
 
 def test_the_divisor_is_the_number_of_valid_points() -> None:
@@ -53,3 +55,38 @@ def test_labelled_loss_skips_ignored_points() -> None:
     expected = torch.nn.functional.cross_entropy(logits, target, ignore_index=255)
     torch.testing.assert_close(labelled_cross_entropy(logits, target), expected)
     assert labelled_cross_entropy(logits, torch.full_like(target, 255)) == 0
+
+
+def test_soft_targets_are_taught_in_place_of_labels() -> None:
+    logits, target = random_logits((2, 5, 4)), random_logits((2, 5, 4), seed=1).softmax(1)
+    chosen = replace(NoSelection()(logits), target=target)
+    expected = -sum(
+        target[b, k, i] * logits[b, :, i].log_softmax(0)[k] for b in range(2) for k in range(5) for i in range(4)
+    )
+    torch.testing.assert_close(selected_cross_entropy(logits, chosen), expected / 8)
+
+
+def test_negative_labels_push_down_the_sum_of_their_probabilities() -> None:
+    logits = random_logits((2, 5, 4)).requires_grad_()
+    negative = torch.zeros(2, 5, 4, dtype=torch.bool)
+    negative[0, 1:3, 2] = True  # one point is neither 1 nor 2
+    nothing = FixedThreshold(1.0)(torch.zeros(2, 5, 4, dtype=torch.float64))
+    loss = selected_cross_entropy(logits, replace(nothing, negative=negative))
+    p = logits[0, :, 2].softmax(0)
+    torch.testing.assert_close(loss, -(1 - p[1] - p[2]).log() / 8)
+    loss.backward()
+    assert logits.grad.abs().amax(1).nonzero().tolist() == [[0, 2]]
+
+
+def test_squared_error_against_its_sum() -> None:
+    logits, teacher = random_logits((2, 5, 4)), random_logits((2, 5, 4), seed=1)
+    chosen = FixedThreshold(0.6)(teacher)
+    expected = sum(
+        ((logits[b, :, i].softmax(0) - torch.eye(5, dtype=torch.float64)[chosen.label[b, i]]) ** 2).mean()
+        for b in range(2)
+        for i in range(4)
+        if chosen.trusted[b, i]
+    )
+    torch.testing.assert_close(selected_squared_error(logits, chosen), expected / 8)
+    soft = replace(chosen, target=logits.softmax(1))
+    assert selected_squared_error(logits, soft) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -24,6 +24,7 @@ class InputBranch(nn.Module):
 
     Args:
         weight: factor of its loss term.
+        loss: ``loss(logits, selection)``, a scalar.
         view: view of the task (see :meth:`residual_ssl.Task.view`).
         mix: CutMix with the next sample of the batch, of inputs and labels.
         mask: TrustedMask; its samples show ``masked_view``, the others ``view``.
@@ -37,9 +38,11 @@ class InputBranch(nn.Module):
         mix: CutMix | None = None,
         mask: TrustedMask | None = None,
         masked_view: str = "light",
+        loss: Callable[[Tensor, Selection], Tensor] = selected_cross_entropy,
     ) -> None:
         super().__init__()
         self.weight = weight
+        self.loss = loss
         self.view = view
         self.mix = mix
         self.mask = mask
@@ -89,6 +92,8 @@ class ConsistencyAlgorithm(Algorithm):
         branches: InputBranch or FeatureBranch by name; at most one FeatureBranch. None or empty: supervised training.
         labelled_weight: w_x.
         ema_decay: None: the student teaches itself. A decay: an :class:`EMATeacher` teaches, and is what is evaluated.
+        view_features: perturbation of the features of the input branches, which are then predicted from these alone;
+            None: they are predicted from their own.
 
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
     branches and feature dropout), CSL (strong, masked, feature dropout).
@@ -105,6 +110,7 @@ class ConsistencyAlgorithm(Algorithm):
         branches: Mapping[str, InputBranch | FeatureBranch] | None = None,
         labelled_weight: float = 1.0,
         ema_decay: float | None = None,
+        view_features: nn.Module | None = None,
     ) -> None:
         super().__init__()
         branches = dict(branches or {})
@@ -118,6 +124,7 @@ class ConsistencyAlgorithm(Algorithm):
         self.feature = feature[0] if feature else None
         self.labelled_weight = labelled_weight
         self.ema_decay = ema_decay
+        self.view_features = view_features
         self.teacher: EMATeacher | None = None
         self.needs_unlabelled = bool(branches)
 
@@ -138,10 +145,10 @@ class ConsistencyAlgorithm(Algorithm):
             logits, perturbed = model(both), None
         else:
             logits, perturbed = model(both, self._branch(self.feature).perturbation, start)
-        taught = logits[start:].detach() if self.teacher is None else self.teacher(plain)
-        assert self.selector is not None
         with torch.no_grad():
-            selection = self.selector(taught, unlabelled.get("valid"))
+            own = logits[start:].detach()
+            taught = own if self.teacher is None else self.teacher(plain)
+            selection = self._select(taught, own, logits[:start].detach(), labelled, unlabelled, task)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
         if perturbed is not None and self.feature is not None:
@@ -152,17 +159,34 @@ class ConsistencyAlgorithm(Algorithm):
             loss = loss + self._branch(name).weight * terms[name]
         return StepOutput(loss, {name: term.detach() for name, term in terms.items()}, selection)
 
+    def _select(
+        self, taught: Tensor, own: Tensor, supervised: Tensor, labelled: Batch, unlabelled: Batch, task: Task
+    ) -> Selection:
+        assert self.selector is not None
+        evidence = {"truth": unlabelled.get("truth"), "second": None if self.teacher is None else own}
+        evidence = {name: evidence[name] for name in self.selector.evidence}
+        for name, value in evidence.items():
+            if value is None:
+                raise ConfigError(
+                    f"algorithm.selector: {type(self.selector).__name__} judges by {_EVIDENCE[name][0]}, of which "
+                    f"there is none here; {_EVIDENCE[name][1]}"
+                )
+        self.selector.observe(supervised, labelled["target"], task.ignore_index)
+        return self.selector(taught, unlabelled.get("valid"), **evidence)  # type: ignore[no-any-return]
+
     def _input_terms(self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection) -> dict[str, Tensor]:
-        names = [name for name in self.branches if name != self.feature]
-        if not names:
+        branches = {name: branch for name, branch in self.branches.items() if isinstance(branch, InputBranch)}
+        if not branches:
             return {}
-        views, selections = zip(*(self._branch(name)(task, inputs, selection) for name in names), strict=True)
+        views, selections = zip(*(branch(task, inputs, selection) for branch in branches.values()), strict=True)
+        together = torch.cat(views)
         with frozen_running_statistics(model):
-            predictions = model(torch.cat(views)).chunk(len(names))
-        return {
-            name: selected_cross_entropy(prediction, chosen)
-            for name, prediction, chosen in zip(names, predictions, selections, strict=True)
-        }
+            if self.view_features is None:
+                logits = model(together)
+            else:
+                logits = model(together, self.view_features, perturbed_only=True)
+        parts = zip(branches.items(), logits.chunk(len(branches)), selections, strict=True)
+        return {name: branch.loss(prediction, chosen) for (name, branch), prediction, chosen in parts}
 
     def _branch(self, name: str) -> InputBranch | FeatureBranch:
         return self.branches[name]  # type: ignore[return-value]
@@ -173,6 +197,16 @@ class ConsistencyAlgorithm(Algorithm):
 
     def evaluated(self, model: nn.Module) -> nn.Module:
         return model if self.teacher is None else self.teacher.model
+
+
+# What a selector may ask for, and how to have it.
+_EVIDENCE = {
+    "truth": ("the true labels of unlabelled data", "set dataset.unlabelled_truth=true, and give their labels"),
+    "second": (
+        "a second prediction beside the teacher's",
+        "set algorithm.ema_decay: teacher and student then differ",
+    ),
+}
 
 
 @contextmanager

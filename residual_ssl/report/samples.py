@@ -62,7 +62,7 @@ def judged_samples(run: FinishedRun, selector: Selector | None = None) -> Judged
 
     Args:
         run: gives samples and network.
-        selector: None for the run's own, or ``ConvexSelector()`` where it has none.
+        selector: None for the run's own, or ``ConvexSelector()`` where it has none that judges by a prediction alone.
 
     Returns:
         None where the run's task has no unlabelled samples.
@@ -114,4 +114,4 @@ def _masked_branch(run: FinishedRun) -> InputBranch | None:
 
 def _selector(run: FinishedRun) -> Selector | None:
     selector = getattr(run.algorithm, "selector", None)
-    return selector if isinstance(selector, Selector) else None
+    return selector if isinstance(selector, Selector) and not selector.evidence else None

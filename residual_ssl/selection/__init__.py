@@ -3,6 +3,7 @@
 from residual_ssl.selection.constrained import ConstrainedConvexSelector, SelectionProgram
 from residual_ssl.selection.convex import ConvexSelector
 from residual_ssl.selection.learned import LearnedConvexSelector
+from residual_ssl.selection.oracle import OracleSelection
 from residual_ssl.selection.partition import solve_partition
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -16,6 +17,7 @@ __all__ = [
     "FixedThreshold",
     "LearnedConvexSelector",
     "NoSelection",
+    "OracleSelection",
     "Selection",
     "SelectionProgram",
     "Selector",

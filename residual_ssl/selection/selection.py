@@ -20,6 +20,9 @@ class Selection:
         valid: bool, the points that were judged: marked valid by the caller and with finite logits.
         confidence: largest class probability; 0 at points that are not valid.
         residual: residual dispersion as the rule used it; 0 at points that are not valid.
+        target: what the rule teaches instead of the hard label: class probabilities ``(B, K, *S)``; None for the label.
+        negative: bool ``(B, K, *S)``, classes that a point surely is not, whatever its weight, never all K
+            of them; None for no such knowledge.
         diagnostics: counts that a rule reports about its own work, by name, as scalar tensors.
             ``nonfinite`` is the number of points left out for a non-finite logit.
     """
@@ -30,6 +33,8 @@ class Selection:
     valid: Tensor
     confidence: Tensor
     residual: Tensor
+    target: Tensor | None = None
+    negative: Tensor | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -45,19 +50,24 @@ class Selection:
         return replace(self, diagnostics={**self.diagnostics, **counts})
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Selection:
-        """The selection with ``function`` applied to each of its point tensors, the same spatial change for all."""
-        return Selection(
-            **{f.name: function(getattr(self, f.name)) for f in fields(self) if f.name != "diagnostics"},
-            diagnostics=self.diagnostics,
-        )
+        """The selection with ``function`` applied to each of its tensors: a move to a device, another order of samples.
+
+        Points stand in the last dimensions of all of them, samples in the first.
+        """
+        return replace(self, **{name: function(value) for name, value in self._tensors().items()})
 
     def mixed(self, other: Selection, take_other: Tensor) -> Selection:
         """Points of ``other`` where bool ``take_other`` ``(B, *S)``, of this selection elsewhere (CutMix of labels)."""
-        return Selection(
+        theirs = other._tensors()
+        by_class = {"target": take_other.unsqueeze(1), "negative": take_other.unsqueeze(1)}
+        return replace(
+            self,
             **{
-                f.name: torch.where(take_other, getattr(other, f.name), getattr(self, f.name))
-                for f in fields(self)
-                if f.name != "diagnostics"
+                name: torch.where(by_class.get(name, take_other), theirs[name], own)
+                for name, own in self._tensors().items()
             },
-            diagnostics=self.diagnostics,
         )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "diagnostics"}
+        return {name: value for name, value in values.items() if value is not None}

@@ -24,6 +24,9 @@ class Selector(nn.Module):
         logits: ``(B, K, *S)``, floating, K ≥ 2, ``*S`` any spatial shape, empty for classification.
         valid: bool ``(B, *S)``, False at points to leave out; None for all.
 
+    Some rules judge by more than one prediction. What they need, by name of a keyword argument of their ``forward``, is
+    in :attr:`evidence`; an algorithm passes it on. A rule that learns from labelled predictions has :meth:`observe`.
+
     A rule with memory (a running threshold, class counts) declares it once with :meth:`add_state`, which makes it a
     buffer, so that it moves with the module and goes into checkpoints, and updates it only from statistics passed
     through :meth:`reduced`, so that all processes of a distributed run hold the same state.
@@ -45,12 +48,22 @@ class Selector(nn.Module):
         tensor([1., 0.])
     """
 
+    #: Keyword arguments that ``forward`` needs beside logits and valid: ``"truth"``, the true class ids ``(B, *S)``;
+    #: ``"second"``, another model's or view's logits of the same points ``(B, K, *S)``.
+    evidence: tuple[str, ...] = ()
+
     def __init__(self) -> None:
         super().__init__()
         self._reductions: dict[str, Reduction] = {}
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         raise NotImplementedError
+
+    def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+        """Told of a step's labelled predictions ``(B, K, *S)`` and their class ids ``(B, *S)``, before ``forward``.
+
+        Rules that learn from labels override it; for the others it does nothing.
+        """
 
     def add_state(self, name: str, default: Tensor, reduction: Reduction) -> None:
         """Declare a state tensor and how its batch statistic is combined across processes."""
@@ -69,7 +82,14 @@ class Selector(nn.Module):
         return total / dist.get_world_size() if reduction == "mean" else total
 
     @staticmethod
-    def select(points: JudgedPoints, trusted: Tensor, weight: Tensor | None = None) -> Selection:
+    def select(
+        points: JudgedPoints,
+        trusted: Tensor,
+        weight: Tensor | None = None,
+        *,
+        target: Tensor | None = None,
+        negative: Tensor | None = None,
+    ) -> Selection:
         """The Selection of a rule; without ``weight``, trusted points weigh 1 and all others 0."""
         trusted = trusted & points.valid
         weight = trusted.to(points.confidence.dtype) if weight is None else weight
@@ -80,5 +100,7 @@ class Selector(nn.Module):
             valid=points.valid,
             confidence=points.confidence,
             residual=points.residual,
+            target=target,
+            negative=None if negative is None else negative & points.valid.unsqueeze(1),
             diagnostics={"nonfinite": (~points.finite).sum()},
         )

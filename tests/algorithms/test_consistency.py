@@ -5,17 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 from tiny import tiny_config
-from torch import nn
+from torch import Tensor, nn
 
-from residual_ssl import ConvexSelector, FixedThreshold, TrustedMask, train
+from residual_ssl import ConvexSelector, FixedThreshold, Selection, Selector, TrustedMask, train
 from residual_ssl.algorithms import ConsistencyAlgorithm, FeatureBranch, InputBranch
 from residual_ssl.algorithms.consistency import frozen_running_statistics
 from residual_ssl.components import build
 from residual_ssl.engine.run_log import read_log
 from residual_ssl.errors import ConfigError
-from residual_ssl.losses import labelled_cross_entropy
+from residual_ssl.features import judged_points
+from residual_ssl.losses import labelled_cross_entropy, selected_squared_error
 from residual_ssl.models import SmallSegmenter
 from residual_ssl.perturbations import CutMix, FeatureDropout
+from residual_ssl.selection import OracleSelection
 from residual_ssl.task import Batch, Task
 
 
@@ -165,3 +167,61 @@ def test_contradictory_configurations_are_named() -> None:
     branches = {name: FeatureBranch(1.0, FeatureDropout()) for name in ("a", "b")}
     with pytest.raises(ConfigError, match=r"algorithm.branches: got feature branches a, b"):
         ConsistencyAlgorithm(FixedThreshold(), branches)
+
+
+def test_the_oracle_is_given_the_truth(tmp_path: Path) -> None:
+    train(tiny_config(tmp_path / "run", "algorithm=fixmatch", "selector=oracle"))
+    rows = [row for row in read_log(tmp_path / "run") if "train/loss" in row]
+    assert all(row["train/purity"] == 1 for row in rows if "train/purity" in row)
+    assert 0 < rows[-1]["train/coverage"] < 1
+    assert rows[-1]["train/coverage"] == pytest.approx(rows[-1]["train/accuracy"], abs=0.05)  # padding has no truth
+
+
+def test_evidence_that_is_not_there_is_named(task: Task) -> None:
+    labelled, unlabelled = batch_of(task, "labelled"), batch_of(task, "unlabelled")
+    del unlabelled["truth"]
+    algorithm = ConsistencyAlgorithm(OracleSelection(), {"strong": InputBranch(1.0)})
+    with pytest.raises(ConfigError, match=r"OracleSelection judges by the true labels .* dataset.unlabelled_truth"):
+        algorithm.step(task.build_model(), task, labelled, unlabelled)
+
+
+class Agreement(Selector):
+    """Trusts points where teacher and student agree, and remembers the labelled predictions it was told of."""
+
+    evidence = ("second",)
+
+    def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+        self.told = (logits.shape, target.shape, ignore_index, logits.requires_grad)
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None, *, second: Tensor) -> Selection:  # type: ignore[override]
+        points = judged_points(logits, valid)
+        return self.select(points, points.label == second.argmax(1))
+
+
+def test_a_rule_may_ask_for_the_student_beside_the_teacher_and_learn_from_labels(task: Task) -> None:
+    model, rule = task.build_model(), Agreement()
+    labelled, unlabelled = batch_of(task, "labelled"), batch_of(task, "unlabelled")
+    algorithm = ConsistencyAlgorithm(rule, {"strong": InputBranch(1.0)}, ema_decay=0.5)
+    algorithm.attach(model)
+    assert algorithm.teacher is not None
+    with torch.no_grad():
+        algorithm.teacher.model.classifier.bias[7] = 50
+        model.classifier.bias[7] = -50
+    output = algorithm.step(model, task, labelled, unlabelled)
+    assert output.selection is not None
+    assert output.selection.coverage == 0
+    assert rule.told == ((4, 11, 64, 64), (4, 64, 64), task.ignore_index, False)
+    alone = ConsistencyAlgorithm(Agreement(), {"strong": InputBranch(1.0)})
+    with pytest.raises(ConfigError, match="second prediction beside the teacher's"):
+        alone.step(model, task, labelled, unlabelled)
+
+
+def test_a_branch_may_have_a_loss_of_its_own(task: Task) -> None:
+    branch = InputBranch(1.0, view="plain", loss=selected_squared_error)
+    algorithm = ConsistencyAlgorithm(FixedThreshold(0.0), {"same": branch}, labelled_weight=0.0)
+    model = task.build_model().eval()
+    unlabelled = batch_of(task, "unlabelled")
+    output = algorithm.step(model, task, batch_of(task, "labelled"), unlabelled)
+    assert output.selection is not None
+    expected = selected_squared_error(model(task.view(unlabelled["input"], "plain")), output.selection)
+    torch.testing.assert_close(output.terms["same"], expected.detach())

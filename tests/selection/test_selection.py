@@ -1,0 +1,36 @@
+"""Mixing and mapping a Selection carries every tensor along, those by class included."""
+
+from dataclasses import replace
+
+import torch
+from selector_contract import random_logits
+
+from residual_ssl import FixedThreshold, Selection
+
+
+def selection(seed: int) -> Selection:
+    logits = random_logits((3, 4, 5, 6), seed=seed)
+    return replace(FixedThreshold(0.5)(logits), target=logits.softmax(1), negative=logits < 0)
+
+
+def test_mixing_takes_each_point_from_one_of_the_two() -> None:
+    first, second = selection(0), selection(1)
+    box = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(2)) < 0.5
+    mixed = first.mixed(second, box)
+    for name in ("label", "weight", "trusted", "valid", "confidence", "residual"):
+        for b, i, j in ((0, 0, 0), (1, 2, 3), (2, 4, 5), (0, 3, 1)):
+            source = second if box[b, i, j] else first
+            assert getattr(mixed, name)[b, i, j] == getattr(source, name)[b, i, j]
+    for name in ("target", "negative"):
+        for b, i, j in ((0, 0, 0), (1, 2, 3), (2, 4, 5), (0, 3, 1)):
+            source = second if box[b, i, j] else first
+            assert torch.equal(getattr(mixed, name)[b, :, i, j], getattr(source, name)[b, :, i, j])
+
+
+def test_map_reaches_every_tensor_and_leaves_absent_ones_absent() -> None:
+    turned = selection(0).map(lambda points: points.roll(1, 0))
+    assert torch.equal(turned.target, selection(0).target[[2, 0, 1]])
+    assert torch.equal(turned.negative, selection(0).negative[[2, 0, 1]])
+    plain = FixedThreshold(0.5)(random_logits((3, 4))).map(lambda points: points.flip(0))
+    assert plain.target is None
+    assert plain.negative is None
