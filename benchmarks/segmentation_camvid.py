@@ -37,7 +37,8 @@ SIZES = {
         *("dataset.evaluation_scale=0.3334", "dataset.mask_block=11"),
     ],
 }
-STEPS = {"full": (1000, 2000), "reduced": (400, 200)}  # of the warm-up, of each method after it
+STEPS = {"full": (1000, 2000), "reduced": (400, 150)}  # of the warm-up, of each method after it
+EVALUATIONS = {"full": 4, "reduced": 1}  # of each run, the last step among them
 
 
 def main() -> None:
@@ -73,10 +74,11 @@ def run(method: str, labelled: int, seed: int, options: argparse.Namespace) -> d
     run_dir = folder / f"{method}-{labelled}-{seed}"
     warm_up, after = STEPS[options.size]
     if method == WARM_UP:
-        choice = ["algorithm=supervised", f"steps={warm_up}", f"evaluate_every={warm_up // 5}"]
+        choice = ["algorithm=supervised", f"steps={warm_up}", f"evaluate_every={warm_up // EVALUATIONS[options.size]}"]
     else:
         start = folder / f"{WARM_UP}-{labelled}-{seed}" / "last.pt"
-        choice = [*METHODS[method], f"steps={after}", f"evaluate_every={after // 3}", f"init_from={start}"]
+        choice = [*METHODS[method], f"steps={after}", f"evaluate_every={after // EVALUATIONS[options.size]}"]
+        choice.append(f"init_from={start}")
     overrides = [*SIZES[options.size], *choice, *options.overrides]
     config = compose(
         [
