@@ -2,5 +2,14 @@
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.consistency import ConsistencyAlgorithm, FeatureBranch, InputBranch
+from residual_ssl.algorithms.cross_supervision import CrossSupervision, NetworkPair
 
-__all__ = ["Algorithm", "ConsistencyAlgorithm", "FeatureBranch", "InputBranch", "StepOutput"]
+__all__ = [
+    "Algorithm",
+    "ConsistencyAlgorithm",
+    "CrossSupervision",
+    "FeatureBranch",
+    "InputBranch",
+    "NetworkPair",
+    "StepOutput",
+]

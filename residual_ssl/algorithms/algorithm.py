@@ -36,6 +36,10 @@ class Algorithm(nn.Module, ABC):
 
     needs_unlabelled: bool = True
 
+    def build_model(self, task: Task) -> nn.Module:
+        """The student to train: a model of the task, unless the algorithm trains several."""
+        return task.build_model()
+
     def attach(self, model: nn.Module) -> None:
         """Called once with the student before training, to copy what the algorithm keeps of it."""
 

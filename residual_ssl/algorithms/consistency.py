@@ -50,17 +50,26 @@ class InputBranch(nn.Module):
 
     def forward(self, task: Task, inputs: Tensor, selection: Selection) -> tuple[Tensor, Selection]:
         """The model's input and the selection that it is to agree with."""
+        x, box = self.show(task, inputs, selection.trusted)
+        return x, self.mixed(selection, box)
+
+    def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The model's input, and where it shows the next sample of the batch: bool ``(B, *S)``, None for nowhere."""
         x = task.view(inputs, self.view)
         if self.mask is not None:
             samples = self.mask.draw_samples(len(x), x.device)
             light = task.view(inputs, self.masked_view)
             x = torch.where(samples.reshape(-1, *[1] * (x.dim() - 1)), light, x)
-            x, _ = self.mask(x, selection.trusted, samples)
-        if self.mix is not None:
-            box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-            x = torch.where(box.unsqueeze(1), x.roll(1, 0), x)
-            selection = selection.mixed(selection.map(lambda points: points.roll(1, 0)), box)
-        return x, selection
+            x, _ = self.mask(x, trusted, samples)
+        if self.mix is None:
+            return x, None
+        box = self.mix(len(x), tuple(x.shape[2:]), x.device)
+        return torch.where(box.unsqueeze(1), x.roll(1, 0), x), box
+
+    @staticmethod
+    def mixed(selection: Selection, box: Tensor | None) -> Selection:
+        """The selection of what :meth:`show` shows."""
+        return selection if box is None else selection.mixed(selection.map(lambda points: points.roll(1, 0)), box)
 
 
 class FeatureBranch(nn.Module):

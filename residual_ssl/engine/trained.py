@@ -24,7 +24,7 @@ class TrainedRun:
         path: the checkpoint file.
         task: built from the configuration in the checkpoint; reads no data before it is asked to.
         model: in evaluation mode, on ``device``.
-        algorithm: as configured, for its selector; without trained state.
+        algorithm: as configured, for its selector; with its trained state where the checkpoint is one of training.
         config: settings of the run.
         step: training step of the checkpoint.
         device: where ``model`` is.
@@ -64,7 +64,14 @@ def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
             f"{', '.join(task.class_names)}"
         )
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    model = task.build_model()
-    checkpoint.restore_weights(model, stored["model"], path)
     algorithm: Algorithm = build(config["algorithm"], "algorithm")
+    if "algorithm" in stored:  # the student and what the algorithm made of it
+        student = algorithm.build_model(task)
+        checkpoint.restore_weights(student, stored["model"], path)
+        algorithm.attach(student)
+        algorithm.load_state_dict(stored["algorithm"])
+        model = algorithm.evaluated(student)
+    else:
+        model = task.build_model()
+        checkpoint.restore_weights(model, stored["model"], path)
     return TrainedRun(path, task, model.to(where).eval(), algorithm, config, stored["step"], where)

@@ -66,7 +66,7 @@ class Run:
         torch.manual_seed(settings.seed)
         self.task: Task = build(settings.task, "task")
         self.algorithm: Algorithm = build(settings.algorithm, "algorithm")
-        model = self.task.build_model()
+        model = self.algorithm.build_model(self.task)
         if settings.init_from is not None and stored is None:
             path = Path(settings.init_from)
             checkpoint.restore_weights(model, checkpoint.load(path)["model"], path)

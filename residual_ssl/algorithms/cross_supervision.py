@@ -1,0 +1,124 @@
+"""Cross pseudo supervision: two networks, each taught by the pseudo-labels of the other."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
+from residual_ssl.algorithms.consistency import InputBranch, frozen_running_statistics
+from residual_ssl.errors import ConfigError
+from residual_ssl.losses import selected_cross_entropy
+from residual_ssl.selection import NoSelection, Selection, Selector
+from residual_ssl.task import Batch, Task
+
+
+class NetworkPair(nn.Module):
+    """Two networks of one architecture that see the same input.
+
+    Args:
+        first, second: networks with logits of the same shape.
+
+    ``forward`` gives the logits of both, stacked: ``(2, B, K, *S)``.
+    """
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first = first
+        self.second = second
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The pretrained parts of both, for learning rates."""
+        parts = [getattr(network, "encoder", None) for network in (self.first, self.second)]
+        return nn.ModuleList(part for part in parts if part is not None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.first(x), self.second(x)])
+
+
+class CrossSupervision(Algorithm):
+    """Cross pseudo supervision: the pseudo-labels of each network teach the other one.
+
+    With logits ``a`` and ``b`` of the two networks::
+
+        L = L_x(a) + L_x(b) + weight · (L_u(a, b) + L_u(b, a)),    L_u(a, b) = Σ w(b)·CE(a, y(b)) / #valid
+
+    Without a branch, L_u is taken over the plain views of the unlabelled and over the labelled batch, as published.
+    With a branch, both networks predict its view (CutMix, strong augmentation) of the unlabelled batch, and the
+    pseudo-labels are those of the plain view. The first network is evaluated.
+
+    Args:
+        weight: λ of the unlabelled terms: 1.5 on Pascal, 6 on Cityscapes.
+        selector: which pseudo-labels count; None for all, as published. A rule that asks for a second prediction is
+            given the one of the network that is taught.
+        branch: perturbed view that is taught, or None. Its own weight is not used.
+
+    Raises:
+        ConfigError: a selector that needs the truth.
+
+    Source: CPS, arXiv 2106.01226, §3; with agreement weights DMT, arXiv 2004.08514.
+    """
+
+    def __init__(
+        self, weight: float = 1.5, selector: Selector | None = None, branch: InputBranch | None = None
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.selector = NoSelection() if selector is None else selector
+        if set(self.selector.evidence) - {"second"}:
+            raise ConfigError(
+                f"algorithm.selector: {type(self.selector).__name__} judges by {', '.join(self.selector.evidence)}; "
+                "cross supervision has two predictions and nothing else"
+            )
+        self.branch = branch
+
+    def build_model(self, task: Task) -> nn.Module:
+        return NetworkPair(task.build_model(), task.build_model())
+
+    def evaluated(self, model: nn.Module) -> nn.Module:
+        return model.first  # type: ignore[return-value]
+
+    def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
+        assert unlabelled is not None
+        target = labelled["target"]
+        x = task.view(labelled["input"], "labelled")
+        plain = task.view(unlabelled["input"], "plain")
+        both = model(torch.cat([x, plain]))
+        supervised, free = both[:, : len(x)], both[:, len(x) :]
+        with torch.no_grad():
+            self.selector.observe(supervised[0].detach(), target, task.ignore_index)
+        valid = unlabelled.get("valid")
+        if valid is None:
+            valid = torch.ones((len(plain), *free.shape[3:]), dtype=torch.bool, device=free.device)
+        if self.branch is None:
+            valid = torch.cat([target != task.ignore_index, valid])
+            crossed, shown = self._cross(both, valid), len(x)
+            terms = [selected_cross_entropy(own, chosen) for own, chosen in zip(both, crossed, strict=True)]
+            selection = crossed[0].map(lambda points: points[shown:])
+        else:
+            crossed = self._cross(free, valid)
+            selection = crossed[0]
+            terms = self._perturbed_terms(model, task, unlabelled["input"], crossed)
+        losses = [task.supervised_loss(own, target) for own in supervised]
+        loss = losses[0] + losses[1] + self.weight * (terms[0] + terms[1])
+        named = {"labelled": losses[0] + losses[1], "crossed": terms[0] + terms[1]}
+        return StepOutput(loss, {name: term.detach() for name, term in named.items()}, selection)
+
+    @torch.no_grad()
+    def _cross(self, logits: Tensor, valid: Tensor) -> list[Selection]:
+        """What teaches the first network, from the second, and the other way round."""
+        logits = logits.detach()
+        return [
+            self.selector(other, valid, **({"second": own} if self.selector.evidence else {}))
+            for own, other in ((logits[0], logits[1]), (logits[1], logits[0]))
+        ]
+
+    def _perturbed_terms(self, model: nn.Module, task: Task, inputs: Tensor, crossed: list[Selection]) -> list[Tensor]:
+        assert self.branch is not None
+        # One view for both networks: what is hidden, both trust.
+        x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
+        with frozen_running_statistics(model):
+            predictions = model(x)
+        taught = [self.branch.mixed(chosen, box) for chosen in crossed]
+        return [self.branch.loss(own, chosen) for own, chosen in zip(predictions, taught, strict=True)]
