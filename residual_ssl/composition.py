@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,16 @@ from residual_ssl.errors import ConfigError, MissingDataError
 
 _GROUPS = "residual_ssl.configs"
 
-# Hydra reads 1_16 as the number 116; the published splits are called 1_16.
-_SPLIT_NAME = re.compile(r"(\+*dataset\.split=)(\d+(?:_\d+)+)$")
+# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116.
+_SPLIT = re.compile(r"(?:dataset\.)?split=([\w.-]+)$")
 
 
 def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> dict[str, Any]:
     """The full configuration of a run as plain values, for :func:`residual_ssl.train`.
 
     Args:
-        overrides: in Hydra's syntax: ``"algorithm=csl"`` chooses from a group, ``"steps=600"`` sets a value.
+        overrides: in Hydra's syntax: ``"algorithm=csl"`` chooses from a group, ``"steps=600"`` sets a value, and
+            ``"split=1_16"`` is short for ``"dataset.split='1_16'"``.
         config_dir: folder with further choices, laid out as the library's own (``dataset/mine.yaml``).
 
     Raises:
@@ -40,7 +43,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    overrides = [_SPLIT_NAME.sub(r"\1'\2'", override) for override in overrides]
+    overrides = [_SPLIT.sub(r"dataset.split='\1'", override) for override in overrides]
     if config_dir is not None:
         folder = Path(config_dir)
         if not folder.is_dir():
@@ -50,8 +53,11 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     try:
         with initialize_config_module(_GROUPS, version_base="1.3"):
             composed = hydra_compose("train", overrides=overrides, return_hydra_config=True)
+            published = _published(composed)
+            if published:  # before what the user says, which has the last word
+                composed = hydra_compose("train", overrides=[*published, *overrides], return_hydra_config=True)
         choices = dict(composed.hydra.runtime.choices)
-        composed = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+        composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
         missing = _missing(OmegaConf.to_container(composed, resolve=False))
         if missing:
             raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
@@ -60,11 +66,30 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         raise ConfigError(_one_line(error)) from error
     if plain["run_dir"] is None:
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
-        plain["run_dir"] = "/".join(["runs", choices["dataset"], "-".join([*names, str(plain["seed"])])])
+        place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
+        plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
     for group in ("dataset", "model", "selector"):
         plain.pop(group, None)
     return plain
+
+
+def _published(composed: Any) -> list[str]:
+    """Overrides of the rules under ``published`` that hold for the choices made: ``when`` one name matches, ``set``.
+
+    Papers choose crops, schedules and losses by data set, algorithm and model; an experiment says so in one list, of
+    which later rules win.
+    """
+    from omegaconf import OmegaConf
+
+    rules: Any = OmegaConf.to_container(composed.get("published") or OmegaConf.create([]), resolve=False)
+    made = {**composed.hydra.runtime.choices, "split": composed.dataset.get("split")}
+    values: dict[str, Any] = {}
+    for rule in rules:
+        conditions: Mapping[str, list[str]] = rule["when"]
+        if all(any(fnmatch(str(made.get(name)), one) for one in names) for name, names in conditions.items()):
+            values |= rule["set"]
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
 
 
 def _missing(config: Any, place: str = "") -> list[str]:

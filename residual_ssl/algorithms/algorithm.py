@@ -43,6 +43,9 @@ class Algorithm(nn.Module, ABC):
     def attach(self, model: nn.Module) -> None:
         """Called once with the student before training, to copy what the algorithm keeps of it."""
 
+    def begin(self, steps: int) -> None:
+        """Called once before the first of a new run's ``steps`` steps, after :meth:`attach`; not when one continues."""
+
     @abstractmethod
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         """Loss of one step on batches that are on the model's device."""

@@ -1,89 +1,20 @@
-"""Supervised, FixMatch, UniMatch and CSL as one: pseudo-labels of the plain view teach perturbed views."""
+"""Supervised, FixMatch, UniMatch, CSL and more as one: pseudo-labels of the plain view teach perturbed views."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
+from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, frozen_running_statistics
 from residual_ssl.ema import EMATeacher
 from residual_ssl.errors import ConfigError
+from residual_ssl.frozen_teacher import FrozenTeacher
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.masking import TrustedMask
-from residual_ssl.perturbations import CutMix, FeatureDropout
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
-
-
-class InputBranch(nn.Module):
-    """A perturbed view of the input that must agree with the pseudo-labels.
-
-    Args:
-        weight: factor of its loss term.
-        loss: ``loss(logits, selection)``, a scalar.
-        view: view of the task (see :meth:`residual_ssl.Task.view`).
-        mix: CutMix with the next sample of the batch, of inputs and labels.
-        mask: TrustedMask; its samples show ``masked_view``, the others ``view``.
-        masked_view: view of the masked samples.
-    """
-
-    def __init__(
-        self,
-        weight: float,
-        view: str = "strong",
-        mix: CutMix | None = None,
-        mask: TrustedMask | None = None,
-        masked_view: str = "light",
-        loss: Callable[[Tensor, Selection], Tensor] = selected_cross_entropy,
-    ) -> None:
-        super().__init__()
-        self.weight = weight
-        self.loss = loss
-        self.view = view
-        self.mix = mix
-        self.mask = mask
-        self.masked_view = masked_view
-
-    def forward(self, task: Task, inputs: Tensor, selection: Selection) -> tuple[Tensor, Selection]:
-        """The model's input and the selection that it is to agree with."""
-        x, box = self.show(task, inputs, selection.trusted)
-        return x, self.mixed(selection, box)
-
-    def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The model's input, and where it shows the next sample of the batch: bool ``(B, *S)``, None for nowhere."""
-        x = task.view(inputs, self.view)
-        if self.mask is not None:
-            samples = self.mask.draw_samples(len(x), x.device)
-            light = task.view(inputs, self.masked_view)
-            x = torch.where(samples.reshape(-1, *[1] * (x.dim() - 1)), light, x)
-            x, _ = self.mask(x, trusted, samples)
-        if self.mix is None:
-            return x, None
-        box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-        return torch.where(box.unsqueeze(1), x.roll(1, 0), x), box
-
-    @staticmethod
-    def mixed(selection: Selection, box: Tensor | None) -> Selection:
-        """The selection of what :meth:`show` shows."""
-        return selection if box is None else selection.mixed(selection.map(lambda points: points.roll(1, 0)), box)
-
-
-class FeatureBranch(nn.Module):
-    """The plain view with perturbed encoder features: one more loss term at the price of a decoder pass.
-
-    Args:
-        weight: factor of its loss term.
-        perturbation: applied to each feature map that the model perturbs.
-    """
-
-    def __init__(self, weight: float, perturbation: FeatureDropout) -> None:
-        super().__init__()
-        self.weight = weight
-        self.perturbation = perturbation
 
 
 class ConsistencyAlgorithm(Algorithm):
@@ -101,14 +32,17 @@ class ConsistencyAlgorithm(Algorithm):
         branches: InputBranch or FeatureBranch by name; at most one FeatureBranch. None or empty: supervised training.
         labelled_weight: w_x.
         ema_decay: None: the student teaches itself. A decay: an :class:`EMATeacher` teaches, and is what is evaluated.
+        teacher_from: checkpoints of finished runs; the last one teaches, unchanged, and the student is evaluated. The
+            earlier ones, where there are some, are evidence for a selector that compares them.
         view_features: perturbation of the features of the input branches, which are then predicted from these alone;
             None: they are predicted from their own.
 
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
-    branches and feature dropout), CSL (strong, masked, feature dropout).
+    branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, ….
 
     Raises:
-        ConfigError: branches without a selector, or more than one FeatureBranch.
+        ConfigError: branches without a selector, more than one FeatureBranch, two kinds of teacher; a selector whose
+            evidence is not there.
 
     Source: FixMatch, arXiv 2001.07685; UniMatch, arXiv 2208.09910, eq. 6; CSL, arXiv 2509.16704, eq. 9.
     """
@@ -119,6 +53,7 @@ class ConsistencyAlgorithm(Algorithm):
         branches: Mapping[str, InputBranch | FeatureBranch] | None = None,
         labelled_weight: float = 1.0,
         ema_decay: float | None = None,
+        teacher_from: str | Sequence[str] | None = None,
         view_features: nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -128,18 +63,31 @@ class ConsistencyAlgorithm(Algorithm):
             raise ConfigError(f"algorithm.branches: got feature branches {', '.join(feature)}, expected at most one")
         if branches and selector is None:
             raise ConfigError("algorithm.selector: got none for an algorithm with branches; choose one, selector=csl")
+        if ema_decay is not None and teacher_from is not None:
+            raise ConfigError(
+                f"algorithm: got ema_decay {ema_decay} and teacher_from {teacher_from}, expected at most one teacher"
+            )
         self.selector = selector if branches else None
         self.branches = nn.ModuleDict(branches)
         self.feature = feature[0] if feature else None
         self.labelled_weight = labelled_weight
         self.ema_decay = ema_decay
+        self.teacher_from = [teacher_from] if isinstance(teacher_from, str) else list(teacher_from or [])
         self.view_features = view_features
-        self.teacher: EMATeacher | None = None
+        self.teacher: EMATeacher | FrozenTeacher | None = None
         self.needs_unlabelled = bool(branches)
 
     def attach(self, model: nn.Module) -> None:
         if self.ema_decay is not None:
             self.teacher = EMATeacher(model, self.ema_decay)
+        elif self.teacher_from:
+            self.teacher = FrozenTeacher(model, len(self.teacher_from))
+
+    def begin(self, steps: int) -> None:
+        if isinstance(self.teacher, FrozenTeacher):
+            self.teacher.load(self.teacher_from)
+        if self.selector is not None:
+            self.selector.begin(steps)
 
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         x = task.view(labelled["input"], "labelled")
@@ -155,9 +103,9 @@ class ConsistencyAlgorithm(Algorithm):
         else:
             logits, perturbed = model(both, self._branch(self.feature).perturbation, start)
         with torch.no_grad():
-            own = logits[start:].detach()
-            taught = own if self.teacher is None else self.teacher(plain)
-            selection = self._select(taught, own, logits[:start].detach(), labelled, unlabelled, task)
+            if self.selector is not None:
+                self.selector.observe(logits[:start].detach(), labelled["target"], task.ignore_index)
+            selection = self._select(plain, logits[start:].detach(), unlabelled)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
         if perturbed is not None and self.feature is not None:
@@ -168,20 +116,23 @@ class ConsistencyAlgorithm(Algorithm):
             loss = loss + self._branch(name).weight * terms[name]
         return StepOutput(loss, {name: term.detach() for name, term in terms.items()}, selection)
 
-    def _select(
-        self, taught: Tensor, own: Tensor, supervised: Tensor, labelled: Batch, unlabelled: Batch, task: Task
-    ) -> Selection:
+    def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
+        """What teaches, from the plain view and the student's logits of it."""
         assert self.selector is not None
-        evidence = {"truth": unlabelled.get("truth"), "second": None if self.teacher is None else own}
-        evidence = {name: evidence[name] for name in self.selector.evidence}
-        for name, value in evidence.items():
-            if value is None:
+        taught = own if self.teacher is None else self.teacher(plain)
+        evidence: dict[str, Tensor | None] = {"truth": unlabelled.get("truth"), "second": None, "earlier": None}
+        if self.teacher is not None:
+            evidence["second"] = own
+        if isinstance(self.teacher, FrozenTeacher) and "earlier" in self.selector.evidence:
+            evidence["earlier"] = self.teacher.earlier(plain)
+        asked = {name: evidence[name] for name in self.selector.evidence}
+        for name, value in asked.items():
+            if value is None or not len(value):
                 raise ConfigError(
                     f"algorithm.selector: {type(self.selector).__name__} judges by {_EVIDENCE[name][0]}, of which "
                     f"there is none here; {_EVIDENCE[name][1]}"
                 )
-        self.selector.observe(supervised, labelled["target"], task.ignore_index)
-        return self.selector(taught, unlabelled.get("valid"), **evidence)  # type: ignore[no-any-return]
+        return self.selector(taught, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
 
     def _input_terms(self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection) -> dict[str, Tensor]:
         branches = {name: branch for name, branch in self.branches.items() if isinstance(branch, InputBranch)}
@@ -201,11 +152,11 @@ class ConsistencyAlgorithm(Algorithm):
         return self.branches[name]  # type: ignore[return-value]
 
     def after_step(self, model: nn.Module) -> None:
-        if self.teacher is not None:
+        if isinstance(self.teacher, EMATeacher):
             self.teacher.update(model)
 
     def evaluated(self, model: nn.Module) -> nn.Module:
-        return model if self.teacher is None else self.teacher.model
+        return self.teacher.model if isinstance(self.teacher, EMATeacher) else model
 
 
 # What a selector may ask for, and how to have it.
@@ -215,17 +166,8 @@ _EVIDENCE = {
         "a second prediction beside the teacher's",
         "set algorithm.ema_decay: teacher and student then differ",
     ),
+    "earlier": (
+        "earlier states of its teacher",
+        "set algorithm.teacher_from to several checkpoints of one run, in order",
+    ),
 }
-
-
-@contextmanager
-def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalise by the batch as training mode does, and leave BatchNorm's running statistics as they are."""
-    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    for layer in layers:
-        layer.track_running_stats = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.track_running_stats = True

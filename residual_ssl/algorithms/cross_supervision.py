@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
-from residual_ssl.algorithms.consistency import InputBranch, frozen_running_statistics
+from residual_ssl.algorithms.branches import InputBranch, frozen_running_statistics
 from residual_ssl.errors import ConfigError
 from residual_ssl.losses import selected_cross_entropy
 from residual_ssl.selection import NoSelection, Selection, Selector
@@ -72,6 +72,9 @@ class CrossSupervision(Algorithm):
                 "cross supervision has two predictions and nothing else"
             )
         self.branch = branch
+
+    def begin(self, steps: int) -> None:
+        self.selector.begin(steps)
 
     def build_model(self, task: Task) -> nn.Module:
         return NetworkPair(task.build_model(), task.build_model())

@@ -83,6 +83,8 @@ class Run:
             optimizer.load_state_dict(stored["optimizer"])
             self.step, self.seconds = stored["step"], stored["seconds"]
             self.best, self.last = stored["best"], stored["last"]
+        else:
+            self.algorithm.begin(settings.steps)
         self.algorithm.to(self.accelerator.device)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
 

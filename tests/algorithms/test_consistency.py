@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selection, Selector, TrustedMask, train
 from residual_ssl.algorithms import ConsistencyAlgorithm, FeatureBranch, InputBranch
-from residual_ssl.algorithms.consistency import frozen_running_statistics
+from residual_ssl.algorithms.branches import frozen_running_statistics
 from residual_ssl.components import build
 from residual_ssl.engine.run_log import read_log
 from residual_ssl.errors import ConfigError
