@@ -8,6 +8,7 @@ from residual_ssl.selection.partition import solve_partition
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 from residual_ssl.selection.separation import ConvexPartition, convex_partition, reliability_weight
+from residual_ssl.selection.stable_images import StableImages
 from residual_ssl.selection.threshold import FixedThreshold, NoSelection
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Selection",
     "SelectionProgram",
     "Selector",
+    "StableImages",
     "convex_partition",
     "reliability_weight",
     "solve_partition",
