@@ -26,8 +26,8 @@ class Task(ABC):
     - ``input``: what :meth:`view` turns into the model's input, weakly augmented in the training sets;
     - ``target``: class ids or ``ignore_index``, int64 ``(*S)``; in the labelled and validation sets;
     - ``valid``: bool ``(*S)``, False at padding; in the unlabelled set, optional;
-    - ``truth``: as ``target``, in the unlabelled set where labels happen to be known. It feeds diagnostics and never
-        a loss.
+    - ``truth``: as ``target``, in the unlabelled set where labels happen to be known, and -1 at points that belong to
+        none of the classes. It feeds diagnostics and never a loss.
 
     The training sets are indexed by ``(index, draw)``: ``draw`` is the place of the sample in the whole run and seeds
     its augmentation, so that a run is the same for any number of workers and continues exactly after a stop.

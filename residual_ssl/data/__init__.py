@@ -7,12 +7,13 @@ from residual_ssl.data.hub import HuggingFaceSegmentation
 from residual_ssl.data.images import read_image, read_mask, resize_image, resize_mask
 from residual_ssl.data.listing import IMAGE_SUFFIXES
 from residual_ssl.data.make_split import SplitReport, make_split
-from residual_ssl.data.samples import ListedSamples, Sample, Samples, SegmentationSource
+from residual_ssl.data.samples import OUTSIDE, ListedSamples, Sample, Samples, SegmentationSource
 from residual_ssl.data.spec import DatasetSpec, default_palette
 from residual_ssl.data.splits import ListEntry, check_disjoint, draw_labelled, read_list
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "OUTSIDE",
     "DatasetSpec",
     "FolderSamples",
     "HuggingFaceSegmentation",

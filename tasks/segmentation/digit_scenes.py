@@ -11,8 +11,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from residual_ssl.data import DatasetSpec, Sample
+from residual_ssl.data import OUTSIDE, DatasetSpec, Sample
 from residual_ssl.errors import ConfigError
+from residual_ssl.tasks.segmentation.glyphs import LETTERS, Glyphs, printed_glyphs
 
 DIGIT_SPEC = DatasetSpec(
     classes=("background", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -24,6 +25,7 @@ DIGIT_SPEC = DatasetSpec(
 
 _TRAIN_DIGITS = 1400  # of 1,797
 _SUBSETS = ("labelled", "unlabelled", "validation")
+_LETTERS_MADE = 1600
 _GROUND = (0.05, 0.45)
 _CONTRAST = (0.30, 0.38)  # of a digit over the brightest ground below it
 _STROKE_CONTRAST = (0.10, 0.22)
@@ -51,6 +53,8 @@ class DigitScenes:
     Args:
         labelled, unlabelled, validation: numbers of scenes; at least 1, 0 and 1.
         size: height and width of a scene in pixels, ≥ 32; digits grow with it.
+        letters: share of the unlabelled scenes that hold printed letters instead of digits, in [0, 1]: a contaminated
+            pool. Their mask says :data:`OUTSIDE` where a letter is, which no pseudo-label can match.
         seed: of everything. A scene depends on the seed, its subset and its index alone: changing the number of one
             subset's scenes changes no other scene.
 
@@ -70,7 +74,13 @@ class DigitScenes:
     """
 
     def __init__(
-        self, labelled: int = 48, unlabelled: int = 800, validation: int = 200, size: int = 64, seed: int = 0
+        self,
+        labelled: int = 48,
+        unlabelled: int = 800,
+        validation: int = 200,
+        size: int = 64,
+        seed: int = 0,
+        letters: float = 0.0,
     ) -> None:
         faults = [
             f"{name}: got {value!r}, expected an integer ≥ {least}"
@@ -83,35 +93,39 @@ class DigitScenes:
             )
             if not isinstance(value, int) or value < least
         ]
+        if not 0 <= letters <= 1:
+            faults.append(f"letters: got {letters!r}, expected a share in [0, 1]")
         if faults:
             raise ConfigError("\n".join(faults))
 
-        def render(subset: str, digits: Digits, count: int) -> tuple[Sample, ...]:
-            keys = ([seed, _SUBSETS.index(subset), i] for i in range(count))
-            return tuple(
-                _sample(f"{subset}/{i:04d}", *_scene(digits, size, np.random.default_rng(key)))
-                for i, key in enumerate(keys)
-            )
+        def render(subset: str, digits: Glyphs, index: int) -> Sample:
+            rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
+            return _sample(f"{subset}/{index:04d}", *_scene(digits, size, rng))
 
         train, held_out = _digits(seed)
+        strangers = _letters(seed) if letters else train
         self.spec = DIGIT_SPEC
-        self.labelled = render("labelled", train, labelled)
-        self.unlabelled = render("unlabelled", train, unlabelled)
-        self.validation = render("validation", held_out, validation)
+        self.labelled = tuple(render("labelled", train, i) for i in range(labelled))
+        # Spread evenly, so that a shorter pool has the same share of them.
+        pools = (strangers if int((i + 1) * letters) > int(i * letters) else train for i in range(unlabelled))
+        self.unlabelled = tuple(render("unlabelled", pool, i) for i, pool in enumerate(pools))
+        self.validation = tuple(render("validation", held_out, i) for i in range(validation))
 
 
-Digits = tuple[Array, NDArray[np.int64]]
-
-
-def _digits(seed: int) -> tuple[Digits, Digits]:
-    """Intensities ``(N, 8, 8)`` in [0, 1] and labels ``(N,)`` for training and for validation scenes."""
+def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
+    """Intensities ``(N, 8, 8)`` in [0, 1] and class ids ``(N,)`` for training and for validation scenes."""
     bunch: Any = load_digits()
     order = np.random.default_rng([seed, len(_SUBSETS)]).permutation(len(bunch.target))
-    images, labels = (bunch.images / 16).astype(np.float32)[order], bunch.target.astype(np.int64)[order]
+    images, labels = (bunch.images / 16).astype(np.float32)[order], bunch.target.astype(np.int64)[order] + 1
     return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
 
 
-def _scene(digits: Digits, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
+def _letters(seed: int) -> Glyphs:
+    images, _ = printed_glyphs(LETTERS, _LETTERS_MADE, np.random.default_rng([seed, len(_SUBSETS) + 1]))
+    return images, np.full(_LETTERS_MADE, OUTSIDE)
+
+
+def _scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
     """One scene: image ``(size, size, 3)`` in [0, 1] and class ids ``(size, size)``."""
     canvas = _ground(size, rng)
     brightness = canvas.mean(axis=2)
@@ -120,9 +134,9 @@ def _scene(digits: Digits, size: int, rng: np.random.Generator) -> tuple[Array, 
         choice = rng.integers(len(digits[1]))
         ink = _enlarged(digits[0][choice], round(8 * rng.uniform(2.6, 3.2) * size / 64))
         shape = _dilated(ink) > _MASK_LEVEL
-        place = _free_place(mask > 0, shape, rng)
+        place = _free_place(mask != 0, shape, rng)
         canvas[place] += ink[..., None] * (_colour(brightness[place][shape], rng) - canvas[place])
-        mask[place][shape] = digits[1][choice] + 1
+        mask[place][shape] = digits[1][choice]
     noisy = canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32)
     return np.clip(noisy, 0, 1), mask
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from residual_ssl.data import Sample, SegmentationSource
+from residual_ssl.data import OUTSIDE, Sample, SegmentationSource
 from residual_ssl.errors import ConfigError
 from residual_ssl.tasks.segmentation import digit_scenes
 from residual_ssl.tasks.segmentation.digit_scenes import DigitScenes
@@ -67,7 +67,7 @@ def test_training_and_validation_digits_are_disjoint_and_complete(seed: int) -> 
     every = np.concatenate([train, held_out]).reshape(1797, -1)
     real = load_digits().data / 16
     assert np.array_equal(every[np.lexsort(every.T)], real[np.lexsort(real.T)].astype(np.float32))
-    assert sorted([*train_labels, *held_out_labels]) == sorted(load_digits().target)
+    assert sorted(label - 1 for label in [*train_labels, *held_out_labels]) == sorted(load_digits().target)
 
 
 def test_ink_is_brighter_than_all_ground_below_it_by_three_tenths() -> None:
@@ -141,3 +141,23 @@ def test_default_set_is_rendered_in_seconds() -> None:
 def test_numbers_out_of_range_are_named(arguments: dict[str, int], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         DigitScenes(**arguments)
+
+
+def test_a_contaminated_pool_holds_letters_where_no_class_is_right() -> None:
+    clean = DigitScenes(labelled=2, unlabelled=20, validation=2)
+    mixed = DigitScenes(labelled=2, unlabelled=20, validation=2, letters=0.6)
+    strange = [bool((scene.mask == OUTSIDE).any()) for scene in mixed.unlabelled]
+    assert sum(strange) == 12
+    assert 5 <= sum(strange[:10]) <= 7
+    for scene, letters, same in zip(mixed.unlabelled, strange, clean.unlabelled, strict=True):
+        assert torch.equal(scene.mask, same.mask) == (not letters)
+        if letters:
+            assert set(scene.mask.unique().tolist()) == {OUTSIDE, 0}
+    for subset in ("labelled", "validation"):
+        pairs = zip(getattr(clean, subset), getattr(mixed, subset), strict=True)
+        assert all(torch.equal(a.image, b.image) for a, b in pairs)
+
+
+def test_a_share_of_letters_beyond_one_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"letters: got 60, expected a share in \[0, 1\]"):
+        DigitScenes(letters=60)
