@@ -27,14 +27,15 @@ class DeepLabV3Plus(SegmentationModel):
 
     Args:
         num_classes: K ≥ 2.
-        backbone: a convolutional timm model: ``"resnet50"``, ``"resnet101"``, ``"mobilenetv2_100"``, …; with a deep
-            stem ``"resnet101c"`` (32, 32, 64 channels) or ``"resnet101s"`` (64, 64, 128: the ResNet of UniMatch).
+        backbone: a convolutional timm model: ``"resnet50"``, ``"resnet101"``, ``"xception65"``, ``"mobilenetv2_100"``,
+            …; with a deep stem ``"resnet101c"`` (32, 32, 64 channels) or ``"resnet101s"`` (64, 64, 128: the ResNet of
+            UniMatch).
         output_stride: 8 or 16, input size over the size of the ASPP's input.
         weights: None for random ones, ``"imagenet"`` for timm's own, or the path of the backbone's state dict
             (``.safetensors`` or ``.pth``), with or without its classifier.
         freeze_batchnorm: keep the encoder's BatchNorm in eval mode, see :class:`SegmentationModel`.
         decoder_channels: width of ASPP and fusion; None for an eighth of the backbone's last width, at least 128: 256
-            for ResNet-50 and -101, 128 for ResNet-18 and MobileNetV2.
+            for ResNet-50, -101 and Xception-65, 128 for ResNet-18 and MobileNetV2.
         backbone_options: further arguments of ``timm.create_model``.
 
     In train mode a batch needs two images per process: the pooling branch normalises one value per image and channel.

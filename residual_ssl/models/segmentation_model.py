@@ -77,9 +77,14 @@ class SegmentationModel(nn.Module, ABC):
         return [perturbation(feature) if level in ends else feature for level, feature in enumerate(features)]
 
     def forward(
-        self, x: Tensor, feature_perturbation: FeaturePerturbation | None = None, perturb_from: int = 0
+        self,
+        x: Tensor,
+        feature_perturbation: FeaturePerturbation | None = None,
+        perturb_from: int = 0,
+        *,
+        perturbed_only: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Logits of images and, if asked, logits of the same images with perturbed features.
+        """Logits of images and, if asked, logits of the same images with perturbed features, or these alone.
 
         Both come from one encoder pass and one decoder pass over the clean and the perturbed features together, as in
         UniMatch: in train mode the decoder's BatchNorm sees both. Everything happens within one ``forward``, so that
@@ -90,14 +95,19 @@ class SegmentationModel(nn.Module, ABC):
             feature_perturbation: maps a feature map to one of the same shape, not in place, e.g. ``nn.Dropout2d(0.5)``.
             perturb_from: index in [0, B) of the first item whose features are perturbed: a batch is
                 ``[labelled, unlabelled]`` and only the second part has the branch. No effect without a perturbation.
+            perturbed_only: leave the clean features undecoded. The encoder sees all B images nevertheless, while the
+                decoder's BatchNorm sees the perturbed features alone.
 
         Returns:
-            logits ``(B, K, H, W)``; with a perturbation the pair of them and of ``(B - perturb_from, K, H, W)``.
+            logits ``(B, K, H, W)``; with a perturbation the pair of them and of ``(B - perturb_from, K, H, W)``, with
+            ``perturbed_only`` the second of the pair.
 
         Raises:
-            InvalidInputError: images of another shape or dtype, ``perturb_from`` outside [0, B).
+            InvalidInputError: images of another shape or dtype, ``perturb_from`` outside [0, B), ``perturbed_only``
+                without a perturbation.
 
-        Source: UniMatch, arXiv 2208.09910, §3.2 (feature-level perturbation).
+        Source: UniMatch, arXiv 2208.09910, §3.2 (feature-level perturbation); UniMatch V2, arXiv 2410.10777, §3.3,
+        whose strong views are decoded from perturbed features alone.
         """
         if x.dim() != 4 or x.shape[1] != 3 or not x.is_floating_point():
             raise InvalidInputError(
@@ -106,6 +116,11 @@ class SegmentationModel(nn.Module, ABC):
             )
         size = (x.shape[2], x.shape[3])
         if feature_perturbation is None:
+            if perturbed_only:
+                raise InvalidInputError(
+                    "perturbed_only: got True without feature_perturbation, expected one, e.g. nn.Dropout2d(0.5); "
+                    "leave perturbed_only out for the logits of the features as they are"
+                )
             return self.decode(self.encode(x), size)
         batch = x.shape[0]
         if not 0 <= perturb_from < batch:
@@ -115,6 +130,8 @@ class SegmentationModel(nn.Module, ABC):
             )
         features = self.encode(x)
         perturbed = self.perturb([feature[perturb_from:] for feature in features], feature_perturbation)
+        if perturbed_only:
+            return self.decode(perturbed, size)
         together = [torch.cat(pair) for pair in zip(features, perturbed, strict=True)]
         logits = self.decode(together, size)
         return logits[:batch], logits[batch:]

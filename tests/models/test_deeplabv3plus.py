@@ -20,11 +20,22 @@ def test_logits_have_the_size_of_the_crop(size):
         assert tiny().eval()(torch.zeros(1, 3, *size)).shape == (1, 7, *size)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2_100"])
+@pytest.mark.parametrize("side", [321, 513, 801])
+@pytest.mark.parametrize("stride", [8, 16])
+def test_published_crops_keep_their_size(side, stride):
+    model = tiny(output_stride=stride, backbone_options={"channels": (4, 8, 8, 8)}).eval()
+    with torch.no_grad():
+        low, high = model.encode(torch.zeros(1, 3, side, side))
+        assert low.shape[2:] == (side // 4 + 1, side // 4 + 1)  # a corner more than steps: 321 = 4 · 80 + 1
+        assert high.shape[2:] == (side // stride + 1, side // stride + 1)
+        assert model.decode([low, high], (side, side)).shape == (1, 7, side, side)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv2_100", "xception65"])
 @pytest.mark.parametrize("stride", [8, 16])
 def test_features_have_stride_four_and_the_output_stride(backbone, stride):
-    model = DeepLabV3Plus(7, backbone=backbone, output_stride=stride, decoder_channels=16).eval()
-    with torch.no_grad():
+    with torch.device("meta"):
+        model = DeepLabV3Plus(7, backbone=backbone, output_stride=stride, decoder_channels=16).eval()
         low, high = model.encode(torch.zeros(1, 3, 64, 96))
     assert low.shape[2:] == (16, 24)
     assert high.shape[2:] == (64 // stride, 96 // stride)
@@ -38,7 +49,12 @@ def test_rates_of_the_pyramid_follow_the_output_stride(stride, rates):
 
 @pytest.mark.parametrize(
     ("backbone", "low", "high", "width"),
-    [("resnet50", 256, 2048, 256), ("resnet101s", 256, 2048, 256), ("mobilenetv2_100", 24, 320, 128)],
+    [
+        ("resnet50", 256, 2048, 256),
+        ("resnet101s", 256, 2048, 256),
+        ("xception65", 256, 2048, 256),
+        ("mobilenetv2_100", 24, 320, 128),
+    ],
 )
 def test_default_decoder_is_an_eighth_of_the_backbones_width_and_at_least_128(backbone, low, high, width):
     with torch.device("meta"):

@@ -19,6 +19,7 @@ class ThreeLevels(SegmentationModel):
         self.norm = nn.BatchNorm2d(6)
         self.head = nn.Conv2d(6, 4, 1)
         self.encoded: list[int] = []
+        self.decoded: list[int] = []
 
     def encode(self, x):
         self.encoded.append(len(x))
@@ -26,6 +27,7 @@ class ThreeLevels(SegmentationModel):
         return [feature, 2 * feature, 3 * feature]
 
     def decode(self, features, size):
+        self.decoded.append(len(features[0]))
         return resize(self.head(self.norm(torch.relu(features[0] + features[1] + features[2]))), size)
 
 
@@ -70,6 +72,34 @@ def test_in_train_mode_the_decoder_normalises_clean_and_perturbed_features_toget
     logits, perturbed = model(images, lambda feature: 0.1 * feature, perturb_from=3)
     features = [torch.cat([f, s * f[3:]]) for f, s in zip(model.encode(images), (0.1, 1.0, 0.1), strict=True)]
     torch.testing.assert_close(torch.cat([logits, perturbed]), model.decode(features, (6, 7)))
+
+
+@pytest.mark.parametrize("first", [0, 2, 4])
+def test_perturbed_only_gives_the_second_of_the_pair_without_decoding_the_first(model, images, first):
+    model.eval()
+    _, expected = model(images, lambda feature: -feature, perturb_from=first)
+    model.decoded.clear()
+    perturbed = model(images, lambda feature: -feature, perturb_from=first, perturbed_only=True)
+    torch.testing.assert_close(perturbed, expected)
+    assert model.decoded == [5 - first]
+
+
+def test_perturbed_only_in_train_mode_normalises_all_images_and_the_perturbed_features_alone(model, images):
+    model.train()
+    perturbed = model(images, lambda feature: 0.1 * feature, perturb_from=3, perturbed_only=True)
+    features = [s * f[3:] for f, s in zip(model.encode(images), (0.1, 1.0, 0.1), strict=True)]
+    torch.testing.assert_close(perturbed, model.decode(features, (6, 7)))
+
+
+def test_gradients_of_perturbed_only_reach_encoder_and_head(model, images):
+    model(images, nn.Dropout2d(0.5), perturbed_only=True).square().sum().backward()
+    assert model.encoder[0].weight.grad.abs().sum() > 0
+    assert model.head.weight.grad.abs().sum() > 0
+
+
+def test_perturbed_only_without_a_perturbation_is_an_error(model, images):
+    with pytest.raises(InvalidInputError, match="perturbed_only: got True without feature_perturbation, expected one"):
+        model(images, perturbed_only=True)
 
 
 def test_gradients_of_both_branches_reach_the_encoder(model, images):
