@@ -31,7 +31,7 @@ SIZES = {
     "full": ["dataset.geometry.crop=[360,480]", "precision=bf16"],
     "reduced": [
         *("warmup_steps=50", "labelled_batch=4", "unlabelled_batch=4", "workers=0", "precision=bf16"),
-        *("dataset.geometry.crop=[176,240]", "dataset.geometry.scale=[0.25,1.0]", "dataset.evaluation_scale=0.5"),
+        *("dataset.geometry.crop=[176,240]", "dataset.geometry.scale=[0.25,1.0]", "dataset.inference.scales=[0.5]"),
         "dataset.mask_block=16",
     ],
 }
