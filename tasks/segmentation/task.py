@@ -100,6 +100,14 @@ class SegmentationTask(Task):
     def read(self, path: Path) -> Tensor:
         return read_image(path).float() / 255
 
+    def example(self) -> Tensor:
+        return torch.full((3, *self.geometry.crop), 0.5)
+
+    def metadata(self) -> dict[str, object]:
+        # The file holds the network alone: these figures were had with this inference around it.
+        palette = [list(colour) for colour in self.spec.palette]
+        return {**super().metadata(), "palette": palette, "inference": repr(self.inference)}
+
     def display(self, view: Tensor) -> Tensor:
         """Views ``(B, 3, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""
         mean, std = self._statistics(view)
