@@ -34,7 +34,7 @@ SIZES = {
     "reduced": [
         *("warmup_steps=50", "labelled_batch=4", "unlabelled_batch=4", "workers=0", "precision=bf16"),
         *("dataset.geometry.crop=[120,160]", "dataset.geometry.scale=[0.1667,0.6667]"),
-        *("dataset.evaluation_scale=0.3334", "dataset.mask_block=11", "optimizer.lr=0.002"),
+        *("dataset.inference.scales=[0.3334]", "dataset.mask_block=11", "optimizer.lr=0.002"),
     ],
 }
 STEPS = {"full": (1000, 2000), "reduced": (400, 150)}  # of the warm-up, of each method after it

@@ -1,4 +1,4 @@
-"""What the command line calls beside training: splits of a data set, evaluation and prediction with a trained run."""
+"""What the command line calls beside training: splits of a data set, and what can be done with a trained run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from residual_ssl.components import build
 from residual_ssl.composition import compose
 from residual_ssl.data import SplitReport, make_split
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.engine.trained import load_run
-from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
+from residual_ssl.errors import ConfigError, ResidualSSLError
+from residual_ssl.export import Exported, export_onnx
+from residual_ssl.input_files import input_files, result_names
 from residual_ssl.selection import ConvexSelector
+from residual_ssl.task import Task
 
-__all__ = ["compose", "evaluate", "predict", "split"]
+__all__ = ["compose", "evaluate", "export", "predict", "split"]
 
 
 def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> dict[str, float]:
@@ -52,8 +56,9 @@ def predict(
 
     Args:
         run: run directory or checkpoint file.
-        inputs: a file, a folder, or several of them.
-        out: folder for the results, ``NAME_KIND.png``; made if needed.
+        inputs: a file, a folder, a pattern such as ``"photos/**/*.jpg"``, or several of them.
+        out: folder for the results, ``NAME_KIND.png``; made if needed. The folders below the deepest one that all
+            inputs share are kept, so that files of one name in different folders do not meet.
         checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` or a torch device.
 
@@ -61,26 +66,58 @@ def predict(
         The files written.
 
     Raises:
-        MissingDataError: an input that does not exist, or a folder without files the task can read.
+        MissingDataError: an input that does not exist, or a folder or pattern without files the task can read.
         DataError: a file that cannot be read.
     """
     trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
-    files = _files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    files = input_files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
     selector = getattr(trained.algorithm, "selector", None)
     if selector is None or selector.evidence:
         selector = ConvexSelector()
     selector.to(trained.device)
     written = []
-    for file in files:
+    for file, name in zip(files, result_names(files), strict=True):
+        place = Path(out) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
         sample = trained.task.read(file).to(trained.device)
         logits = trained.task.predict(trained.model, sample.unsqueeze(0))
         for kind, picture in trained.task.pictures(sample, logits[0], selector(logits)).items():
-            path = folder / f"{file.stem}_{kind}.png"
+            path = place.with_name(f"{place.name}_{kind}.png")
             picture.save(path)
             written.append(path)
     return written
+
+
+def export(run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt") -> Exported:
+    """Write the network that a run evaluates as ONNX: images in [0, 1] to logits, the normalisation within.
+
+    The file holds one pass of the network, without the windows, scales and flips of the task's inference. Its metadata
+    name the classes and what else the task adds.
+
+    Args:
+        run: run directory or checkpoint file.
+        out: file to write.
+        checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
+
+    Raises:
+        MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
+        MissingPackageError, ResidualSSLError: as :func:`residual_ssl.export.export_onnx`.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device="cpu")
+    network = _WithView(trained.task, trained.model).eval()
+    return export_onnx(network, trained.task.example(), out, trained.task.metadata())
+
+
+class _WithView(nn.Module):
+    """A network that takes dataset inputs, as :meth:`Task.predict` does."""
+
+    def __init__(self, task: Task, network: nn.Module) -> None:
+        super().__init__()
+        self.task = task
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(self.task.view(inputs, "plain"))  # type: ignore[no-any-return]
 
 
 def split(
@@ -115,18 +152,3 @@ def split(
             f"dataset: {source['_target_']} makes its own subsets; splits are for files or rows"
         ) from error
     return make_split(built, labelled, out, seed=config["seed"])
-
-
-def _files(inputs: Iterable[str | Path], suffixes: tuple[str, ...]) -> list[Path]:
-    files = []
-    for entry in map(Path, inputs):
-        if entry.is_dir():
-            found = sorted(file for file in entry.iterdir() if file.suffix.lower() in suffixes)
-            if not found:
-                raise MissingDataError(f"inputs: {entry} holds no file ending in {', '.join(suffixes)}")
-            files += found
-        elif entry.is_file():
-            files.append(entry)
-        else:
-            raise MissingDataError(f"inputs: {entry} is neither a file nor a folder")
-    return files

@@ -9,18 +9,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from residual_ssl.errors import ResidualSSLError
+from residual_ssl.errors import InvalidInputError, ResidualSSLError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a fault of the user's gives one clear message on standard error and exit status 2."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    # argparse takes positional arguments in one stretch only; overrides may stand before and after options.
-    if rest and (not hasattr(options, "overrides") or any(argument.startswith("-") for argument in rest)):
+    # argparse takes positional arguments in one stretch only; overrides and inputs may stand on both sides of options.
+    if rest and (not hasattr(options, "several") or any(argument.startswith("-") for argument in rest)):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if rest:
-        options.overrides += rest
+        getattr(options, options.several).extend(rest)
     try:
         options.run(options)
     except ResidualSSLError as error:
@@ -51,11 +51,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
-    predict = commands.add_parser("predict", help="labels, overlays, confidence and trust maps for your own files")
+    predict = commands.add_parser(
+        "predict", help="labels, overlays, confidence and trust maps for your own files; or the network as ONNX"
+    )
     _add_run(predict)
-    predict.add_argument("inputs", nargs="+", help="files or folders")
-    predict.add_argument("--out", required=True, help="folder for the results")
-    predict.set_defaults(run=_predict)
+    predict.add_argument("inputs", nargs="*", metavar="INPUT", help="file, folder or quoted pattern: 'photos/**/*.jpg'")
+    predict.add_argument("--out", required=True, help="folder for the results; with --format onnx the file to write")
+    predict.add_argument(
+        "--format",
+        choices=("png", "onnx"),
+        default="png",
+        help="png: pictures of the inputs; onnx: no inputs, the network itself, compared with onnxruntime",
+    )
+    predict.set_defaults(run=_predict, several="inputs")
 
     splits = commands.add_parser("splits", help="draw labelled images such that every class has some; write the lists")
     _add_overrides(splits, "dataset=pascal dataset.root=FOLDER seed=1 …")
@@ -75,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=example)
+    parser.set_defaults(several="overrides")
     parser.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
 
 
@@ -98,15 +107,21 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from residual_ssl.api import evaluate
+    from residual_ssl.report.evaluation import evaluation_text
 
-    figures = evaluate(options.trained, checkpoint_name=options.checkpoint, device=options.device)
-    for name, value in figures.items():
-        print(f"{name:>24}  {value:.2f}" if name != "step" else f"{name:>24}  {value:.0f}")
+    print(evaluation_text(evaluate(options.trained, checkpoint_name=options.checkpoint, device=options.device)))
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from residual_ssl.api import predict
+    from residual_ssl.api import export, predict
 
+    if options.format == "onnx":
+        if options.inputs:
+            raise InvalidInputError(f"inputs: got {' '.join(options.inputs)}, expected none with --format onnx")
+        print(export(options.trained, options.out, checkpoint_name=options.checkpoint))
+        return
+    if not options.inputs:
+        raise InvalidInputError("inputs: got none, expected files, folders or quoted patterns after the run")
     written = predict(
         options.trained, options.inputs, options.out, checkpoint_name=options.checkpoint, device=options.device
     )

@@ -28,6 +28,10 @@ class MissingDataError(ResidualSSLError, FileNotFoundError):
         return str(self.args[0]) if self.args else ""
 
 
+class MissingPackageError(ResidualSSLError, ImportError):
+    """An optional package that is needed and is not installed; the message names the extra that has it."""
+
+
 class CheckpointError(ResidualSSLError, ValueError):
     """A checkpoint that cannot be read or does not fit the model."""
 

@@ -84,7 +84,10 @@ class Task(ABC):
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        """Logits for dataset inputs ``(B, …)`` in evaluation, ``(B, K, *S)``."""
+        """Logits for dataset inputs ``(B, …)`` in evaluation, ``(B, K, *S)``.
+
+        A task that averages probabilities returns their logarithms, which are logits of the averages.
+        """
         return model(self.view(inputs, "plain"))  # type: ignore[no-any-return]
 
     @abstractmethod
@@ -98,6 +101,14 @@ class Task(ABC):
     def read(self, path: Path) -> Tensor:
         """A dataset input, without the batch dimension, from a user's own file."""
         raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
+
+    def example(self) -> Tensor:
+        """A dataset input, without the batch dimension, of a size that the network was trained on."""
+        raise ResidualSSLError(f"task: {type(self).__name__} names no example input to export with")
+
+    def metadata(self) -> dict[str, object]:
+        """What travels with an exported network, as values that JSON can hold."""
+        return {"classes": list(self.class_names)}
 
     def pictures(self, sample: Tensor, logits: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         """What a person looks at, by kind: of an input, its logits ``(K, *S)`` and a selection of batch size 1."""

@@ -27,8 +27,8 @@ def test_convex_layer_writes_times_ratios_and_their_origin(tmp_path: Path) -> No
 
 def test_camvid_runs_every_method_from_one_warm_up_and_reads_finished_runs(tmp_path: Path, shared_data: Path) -> None:
     place = ["--root", shared_data / "camvid", "--weights", "null", "--runs", tmp_path / "runs", "--out", tmp_path]
-    small = ["dataset.geometry.crop=[48,64]", "dataset.evaluation_scale=0.1", "labelled_batch=2", "unlabelled_batch=2"]
-    settings = ["--set", "steps=1", "warmup_steps=0", *small]
+    small = ["dataset.geometry.crop=[48,64]", "dataset.inference.scales=[0.1]"]
+    settings = ["--set", "steps=1", "warmup_steps=0", "labelled_batch=2", "unlabelled_batch=2", *small]
     table = run("segmentation_camvid.py", *place, "--methods", "supervised", "csl", *settings)
     record = json.loads((tmp_path / "segmentation_camvid_reduced.json").read_text())
     assert [row["method"] for row in record["rows"]] == ["warm-up", "supervised", "csl"]

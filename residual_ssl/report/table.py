@@ -12,7 +12,7 @@ from residual_ssl.report.runs import FinishedRun
 
 ABSENT = "–"
 
-_METRIC_NAMES = {"miou": "mIoU"}
+_METRIC_NAMES = {"miou": "mIoU", "iou": "IoU"}
 _SELECTION = ("coverage", "purity", "trusted", "accuracy")
 
 

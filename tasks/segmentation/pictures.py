@@ -42,7 +42,12 @@ def to_image(pixels: Tensor) -> PIL.Image.Image:
 
 
 def label_image(label: Tensor, spec: DatasetSpec) -> PIL.Image.Image:
-    """Class ids ``(H, W)`` as a palette image: pixel values are the ids, colours those of the specification."""
+    """Class ids ``(H, W)`` as a palette image: pixel values are the ids, colours those of the specification.
+
+    A palette has room for 255 classes and void; ids of more classes give a grey image of 16 bits.
+    """
+    if spec.num_classes > 255:
+        return PIL.Image.fromarray(label.cpu().numpy().astype(np.uint16))
     picture = PIL.Image.fromarray(label.to(torch.uint8).cpu().numpy(), mode="P")
     colours = [channel for colour in _palette(spec)[:-1] for channel in colour]
     picture.putpalette(colours + [0] * (768 - len(colours) - 3) + list(_VOID))

@@ -10,6 +10,7 @@ from residual_ssl.engine.loading import mixed_seed
 from residual_ssl.errors import DataError
 from residual_ssl.task import Batch
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
+from residual_ssl.tasks.segmentation.inference import centered
 
 
 class AugmentedSamples(Dataset[Batch]):
@@ -52,10 +53,16 @@ class AugmentedSamples(Dataset[Batch]):
 
 
 class PlainSamples(Dataset[Batch]):
-    """Evaluation samples as they are: ``input`` float32 ``(3, H, W)`` in [0, 1] and ``target`` ``(H, W)``."""
+    """Evaluation samples: ``input`` float32 ``(3, H, W)`` in [0, 1] and ``target`` ``(H, W)``.
 
-    def __init__(self, samples: Samples) -> None:
+    Args:
+        samples: images with masks.
+        crop: (height, width) of their centre, the only part that is judged then; None for all of them.
+    """
+
+    def __init__(self, samples: Samples, crop: tuple[int, int] | None = None) -> None:
         self.samples = samples
+        self.crop = crop
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -64,4 +71,7 @@ class PlainSamples(Dataset[Batch]):
         sample = self.samples[index]
         if sample.mask is None:
             raise DataError(f"{sample.name}: is in the validation set and has no mask; evaluation needs one")
-        return {"input": sample.image.float() / 255, "target": sample.mask}
+        image, target = sample.image, sample.mask
+        if self.crop is not None:
+            image, target = centered(image, self.crop), centered(target, self.crop)
+        return {"input": image.float() / 255, "target": target}

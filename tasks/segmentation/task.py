@@ -9,7 +9,6 @@ from typing import Any
 
 import PIL.Image
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -21,6 +20,7 @@ from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.geometry import IMAGENET_MEAN, WeakGeometry
+from residual_ssl.tasks.segmentation.inference import Inference
 from residual_ssl.tasks.segmentation.samples import AugmentedSamples, PlainSamples
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -36,12 +36,8 @@ class SegmentationTask(Task):
         model: ``model(num_classes=K)`` gives a new model.
         geometry: the weak augmentation of the training sets: resize, crop, flip.
         strong, light, labelled: photometric changes of the views of those names; None leaves the view plain.
-        evaluation_scale: factor by which images are resized for prediction; logits are resized back, so that figures
-            are always those of the full image.
+        inference: how images are predicted, and which part of them evaluation counts; None for whole images.
         mean, std: normalisation of the model's input, RGB in [0, 1].
-
-    Raises:
-        InvalidInputError: an evaluation scale that is not positive.
     """
 
     main_metric = "miou"
@@ -56,12 +52,10 @@ class SegmentationTask(Task):
         strong: Photometric | None = None,
         light: Photometric | None = None,
         labelled: Photometric | None = None,
-        evaluation_scale: float = 1.0,
+        inference: Inference | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
     ) -> None:
-        if not evaluation_scale > 0:
-            raise InvalidInputError(f"evaluation_scale: got {evaluation_scale}, expected a factor > 0")
         self.spec = spec
         self.class_names = spec.classes
         self.ignore_index = spec.ignore_index
@@ -69,7 +63,7 @@ class SegmentationTask(Task):
         self._model = model
         self.geometry = geometry
         self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
-        self.evaluation_scale = evaluation_scale
+        self.inference = Inference() if inference is None else inference
         self.mean = tuple(mean)
         self.std = tuple(std)
         self._moved: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
@@ -86,7 +80,7 @@ class SegmentationTask(Task):
         return AugmentedSamples(self.source.unlabelled, self.geometry, self.ignore_index, seed, labelled=False)
 
     def validation(self) -> Dataset[Batch]:
-        return PlainSamples(self.source.validation)
+        return PlainSamples(self.source.validation, self.inference.center_crop)
 
     def build_model(self) -> nn.Module:
         return self._model(num_classes=self.num_classes)
@@ -101,17 +95,18 @@ class SegmentationTask(Task):
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
-        size = inputs.shape[-2:]
-        if self.evaluation_scale != 1:
-            scaled = [max(1, round(side * self.evaluation_scale)) for side in size]
-            inputs = F.interpolate(inputs, scaled, mode="bilinear", align_corners=False, antialias=True)
-        logits = model(self.view(inputs, "plain"))
-        if logits.shape[-2:] != size:
-            logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
-        return logits  # type: ignore[no-any-return]
+        return self.inference(lambda images: model(self.view(images, "plain")), inputs)
 
     def read(self, path: Path) -> Tensor:
         return read_image(path).float() / 255
+
+    def example(self) -> Tensor:
+        return torch.full((3, *self.geometry.crop), 0.5)
+
+    def metadata(self) -> dict[str, object]:
+        # The file holds the network alone: these figures were had with this inference around it.
+        palette = [list(colour) for colour in self.spec.palette]
+        return {**super().metadata(), "palette": palette, "inference": repr(self.inference)}
 
     def display(self, view: Tensor) -> Tensor:
         """Views ``(B, 3, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""

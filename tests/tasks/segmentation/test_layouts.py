@@ -53,4 +53,4 @@ def test_real_images_in_every_layout_train_evaluate_and_predict(
 ) -> None:
     scale = {"cityscapes": 0.125}.get(layout.dataset, 0.5)
     overrides = layout.link(tmp_path, shared_data / "samples")
-    run_through(layout, tmp_path, [*overrides, f"dataset.evaluation_scale={scale}"])
+    run_through(layout, tmp_path, [*overrides, f"dataset.inference.scales=[{scale}]"])

@@ -14,7 +14,8 @@ from residual_ssl import compose, train
 from residual_ssl.components import build
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.errors import DataError, InvalidInputError, MissingDataError
-from residual_ssl.tasks.segmentation import SegmentationTask
+from residual_ssl.tasks.segmentation import Inference, SegmentationTask, intersection_over_union
+from residual_ssl.tasks.segmentation.task import SegmentationConfusion
 
 
 @pytest.fixture
@@ -75,6 +76,24 @@ def test_mean_iou_is_counted_over_the_data_set_without_ignored_pixels(task: Segm
     assert "iou/nine" not in figures
 
 
+@pytest.mark.parametrize("ignore_index", [255, -1, 3])
+def test_a_class_is_the_set_of_its_pixels_among_those_that_are_judged(ignore_index: int) -> None:
+    rng = np.random.default_rng(0)
+    metric = SegmentationConfusion(3, ignore_index=ignore_index)
+    truth: dict[int, set[tuple[int, ...]]] = {k: set() for k in range(3)}
+    found: dict[int, set[tuple[int, ...]]] = {k: set() for k in range(3)}
+    for image, (height, width) in enumerate([(5, 7), (1, 9), (8, 3)]):
+        logits = rng.normal(size=(3, height, width))
+        target = rng.choice([0, 1, 2, ignore_index], size=(height, width))
+        metric.update(torch.from_numpy(logits)[None], torch.from_numpy(target)[None])
+        for row, column in np.ndindex(height, width):
+            if target[row, column] != ignore_index:
+                truth[int(target[row, column])].add((image, row, column))
+                found[int(logits[:, row, column].argmax())].add((image, row, column))
+    expected = [len(truth[k] & found[k]) / len(truth[k] | found[k]) for k in range(3)]
+    assert intersection_over_union(metric.compute()).tolist() == pytest.approx(expected)
+
+
 def test_evaluation_does_not_depend_on_the_batch_or_on_the_share_of_a_process(task: SegmentationTask) -> None:
     torch.manual_seed(0)
     model = task.build_model()
@@ -100,7 +119,7 @@ def test_prediction_at_another_scale_has_the_size_of_the_image(task: Segmentatio
         seen.append(tuple(x.shape[-2:]))
         return x[:, :1].expand(-1, 11, -1, -1)
 
-    task.evaluation_scale = 0.5
+    task.inference = Inference(scales=[0.5])
     logits = task.predict(model, torch.rand(1, 3, 41, 64))  # type: ignore[arg-type]
     assert seen == [(20, 32)]
     assert logits.shape == (1, 11, 41, 64)
@@ -166,7 +185,7 @@ def test_camvid_trains_evaluates_and_predicts(tmp_path: Path, shared_data: Path)
     overrides = [
         *("experiment=camvid", f"dataset.root={shared_data / 'camvid'}", "model.weights=null", "workers=0"),
         *("algorithm=csl", "steps=1", "warmup_steps=0", "labelled_batch=2", "unlabelled_batch=2", "device=cpu"),
-        *("dataset.geometry.crop=[96,128]", "dataset.geometry.scale=[0.25,0.5]", "dataset.evaluation_scale=0.125"),
+        *("dataset.geometry.crop=[96,128]", "dataset.geometry.scale=[0.25,0.5]", "dataset.inference.scales=[0.125]"),
         *("dataset.mask_block=16", f"run_dir={tmp_path / 'run'}"),
     ]
     result = train(compose(overrides))
