@@ -1,0 +1,70 @@
+"""How good a ranking by reliability is, exactly, with all points in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+
+
+@torch.no_grad()
+def risk_coverage(score: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Risk–coverage curve of a ranking: the error rate among the points of highest score, for every number of them.
+
+    The order among points of equal score is not known; the risk is the mean over all of their orders.
+
+    Args:
+        score: larger is more reliable, floating, any shape of N points; infinite values rank, NaN does not.
+        correct: bool, of the same shape: whether the label of the point is right.
+
+    Returns:
+        ``coverage``, ``1/N, 2/N, …, 1``, and ``risk`` in [0, 1], the share of wrong points among the ``n`` most
+        reliable ones; both float64 ``(N,)``. Purity at a coverage is ``1 - risk`` there.
+
+    Raises:
+        InvalidInputError: other shapes or dtypes, a NaN score.
+
+    Source: Y. Geifman and R. El-Yaniv, Selective classification for deep neural networks, NeurIPS 2017.
+
+    Example:
+        >>> import torch
+        >>> coverage, risk = risk_coverage(torch.tensor([0.9, 0.8, 0.7, 0.6]), torch.tensor([True, True, False, True]))
+        >>> [round(value, 2) for value in risk.tolist()]
+        [0.0, 0.0, 0.33, 0.25]
+    """
+    if not score.is_floating_point() or correct.dtype != torch.bool or score.shape != correct.shape:
+        raise InvalidInputError(
+            f"score, correct: got {score.dtype} of shape {tuple(score.shape)} and {correct.dtype} of shape "
+            f"{tuple(correct.shape)}, expected a floating and a bool tensor of one shape"
+        )
+    if score.isnan().any():
+        raise InvalidInputError("score: got NaN, expected numbers that rank; leave these points out or give them -inf")
+    ordered, order = score.flatten().sort(descending=True)
+    errors = (~correct.flatten()[order]).double().cumsum(0)
+    _, group, size = ordered.unique_consecutive(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    end = size.cumsum(0)
+    at_end = errors[end - 1]
+    at_start = torch.cat([at_end.new_zeros(min(1, len(at_end))), at_end[:-1]])
+    count = torch.arange(1, len(ordered) + 1, dtype=torch.float64, device=score.device)
+    # Within a group of equal scores, the expected number of errors grows linearly.
+    share = (count - (end - size)[group]) / size[group]
+    expected = at_start[group] + share * (at_end - at_start)[group]
+    return count / len(ordered), expected / count
+
+
+def aurc(score: Tensor, correct: Tensor) -> Tensor:
+    """Area under the risk–coverage curve, the mean risk over all coverages: lower is a better ranking.
+
+    Args, Raises and Source as :func:`risk_coverage`.
+
+    Returns:
+        A float64 scalar in [0, 1]; the error rate for a score that says nothing, NaN without points.
+
+    Example:
+        >>> import torch
+        >>> correct = torch.tensor([True, False])
+        >>> [aurc(torch.tensor(score), correct).item() for score in ([1.0, 0.0], [0.5, 0.5], [0.0, 1.0])]
+        [0.25, 0.5, 0.75]
+    """
+    return risk_coverage(score, correct)[1].mean()
