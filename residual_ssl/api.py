@@ -1,4 +1,4 @@
-"""What the command line calls beside training: splits of a data set, and what can be done with a trained run."""
+"""What the command line calls beside training: splits, selection rules compared, what can be done with a trained run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from residual_ssl.comparison import Comparison, Predictions, build_rules, compare, write_comparison
+from residual_ssl.comparison.saved import SavedArray, Source
 from residual_ssl.components import build
 from residual_ssl.composition import compose
 from residual_ssl.data import SplitReport, make_split
@@ -19,7 +21,7 @@ from residual_ssl.input_files import input_files, result_names
 from residual_ssl.selection import ConvexSelector
 from residual_ssl.task import Task
 
-__all__ = ["compose", "evaluate", "export", "predict", "split"]
+__all__ = ["compose", "evaluate", "export", "predict", "select", "split"]
 
 
 def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> dict[str, float]:
@@ -152,3 +154,63 @@ def split(
             f"dataset: {source['_target_']} makes its own subsets; splits are for files or rows"
         ) from error
     return make_split(built, labelled, out, seed=config["seed"])
+
+
+def select(
+    logits: Source,
+    labels: Source,
+    selectors: Sequence[str],
+    out: str | Path | None = None,
+    *,
+    valid: Source | None = None,
+    second: Source | None = None,
+    labelled_logits: Source | None = None,
+    labelled_labels: Source | None = None,
+    ignore_index: int = 255,
+    batch: int | None = None,
+    device: str = "auto",
+    config_dir: str | Path | None = None,
+) -> Comparison:
+    """Compare selection rules on saved predictions whose truth is known.
+
+    Arrays are files (``.npy``, ``.npz``, ``.pt``, ``.safetensors``), tensors or numpy arrays; see
+    :class:`~residual_ssl.comparison.saved.SavedArray`. Files may be larger than memory.
+
+    Args:
+        logits: floating ``(N, K, *S)``.
+        labels: integer ``(N, *S)``, class ids in [0, K) or ``ignore_index``.
+        selectors: rules, see :func:`residual_ssl.comparison.build_rules`; ``none`` and ``oracle`` are always there.
+        out: folder for ``comparison.md``, ``comparison.json`` and ``risk_coverage.png``; None: nothing is written.
+        valid: ``(N, *S)``, where points are to be judged; None for everywhere.
+        second: logits of another model or view, for rules that judge by two.
+        labelled_logits, labelled_labels: predictions that rules may learn from; best of samples that the model was not
+            trained on.
+        ignore_index: id of points without a known label.
+        batch: samples judged at once; None for 16, or 1024 without spatial dimensions.
+        device: ``"auto"`` or a torch device.
+        config_dir: as of :func:`residual_ssl.compose`.
+
+    Raises:
+        ConfigError: an unknown rule or argument of one; labelled logits without their labels.
+        MissingDataError, DataError: a file that is absent or cannot be read.
+        InvalidInputError: arrays that do not fit each other; a rule that needs what was not given.
+    """
+    rules = build_rules(selectors, config_dir=config_dir)
+    if (labelled_logits is None) != (labelled_labels is None):
+        raise ConfigError("labelled_logits, labelled_labels: got one of the two, expected both or neither")
+    predictions = Predictions(
+        SavedArray(logits, "logits"),
+        SavedArray(labels, "labels"),
+        None if valid is None else SavedArray(valid, "valid"),
+        None if second is None else SavedArray(second, "second"),
+        ignore_index,
+    )
+    labelled = None
+    if labelled_logits is not None and labelled_labels is not None:
+        arrays = SavedArray(labelled_logits, "labelled_logits"), SavedArray(labelled_labels, "labelled_labels")
+        labelled = Predictions(*arrays, ignore_index=ignore_index)
+    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    found = compare(predictions, rules, labelled=labelled, batch=batch, device=where)
+    if out is not None:
+        write_comparison(found, Path(out))
+    return found

@@ -65,6 +65,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.set_defaults(run=_predict, several="inputs")
 
+    select = commands.add_parser("select", help="compare selection rules on saved predictions whose truth is known")
+    select.add_argument("--logits", required=True, metavar="FILE", help="(N, K, ...): .npy, .npz, .pt or .safetensors")
+    select.add_argument("--labels", required=True, metavar="FILE", help="true class ids (N, ...)")
+    select.add_argument("--selectors", required=True, metavar="A,B,…", help="csl,fixed_threshold:threshold=0.9,…")
+    select.add_argument("--out", required=True, help="folder for the table, its figures as JSON, and a plot")
+    select.add_argument("--valid", metavar="FILE", help="(N, ...): where predictions are to be judged")
+    select.add_argument("--second", metavar="FILE", help="another model's or view's logits, for rules that use two")
+    select.add_argument("--labelled-logits", metavar="FILE", help="predictions that rules may learn from …")
+    select.add_argument("--labelled-labels", metavar="FILE", help="… and their true class ids")
+    select.add_argument("--ignore-index", type=int, default=255, metavar="ID", help="id without a known label (255)")
+    select.add_argument("--batch", type=int, metavar="N", help="samples judged at once (16; 1024 without space)")
+    select.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    select.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
+    select.set_defaults(run=_select)
+
     splits = commands.add_parser("splits", help="draw labelled images such that every class has some; write the lists")
     _add_overrides(splits, "dataset=pascal dataset.root=FOLDER seed=1 …")
     splits.add_argument("--labelled", required=True, type=int, metavar="N", help="images to label")
@@ -126,6 +141,18 @@ def _predict(options: argparse.Namespace) -> None:
         options.trained, options.inputs, options.out, checkpoint_name=options.checkpoint, device=options.device
     )
     print(f"{len(written)} files in {options.out}")
+
+
+def _select(options: argparse.Namespace) -> None:
+    from residual_ssl.api import select
+    from residual_ssl.comparison.rules import split_names
+    from residual_ssl.comparison.write import comparison_table
+
+    files = ("logits", "labels", "valid", "second", "labelled_logits", "labelled_labels")
+    others = ("ignore_index", "batch", "device", "config_dir", "out")
+    given = {name: getattr(options, name) for name in (*files, *others)}
+    print(comparison_table(select(selectors=split_names(options.selectors), **given)).text())
+    print(f"\n{options.out}")
 
 
 def _splits(options: argparse.Namespace) -> None:

@@ -36,34 +36,8 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         >>> config["steps"], config["algorithm"]["selector"]["threshold"]
         (10, 0.95)
     """
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     overrides = [_SPLIT.sub(r"dataset.split='\1'", override) for override in overrides]
-    if config_dir is not None:
-        folder = Path(config_dir)
-        if not folder.is_dir():
-            raise MissingDataError(f"config_dir: got {config_dir}, no such folder")
-        overrides.append(f"hydra.searchpath=[file://{folder.resolve()}]")
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module(_GROUPS, version_base="1.3"):
-            composed = hydra_compose("train", overrides=overrides, return_hydra_config=True)
-            published = _published(composed)
-            if published:  # before what the user says, which has the last word
-                composed = hydra_compose("train", overrides=[*published, *overrides], return_hydra_config=True)
-        choices = dict(composed.hydra.runtime.choices)
-        composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
-        missing = _missing(OmegaConf.to_container(composed, resolve=False))
-        if missing:
-            raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
-        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_one_line(error)) from error
+    plain, choices = _composed("train", overrides, config_dir)
     if plain["run_dir"] is None:
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
         place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
@@ -72,6 +46,74 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     for group in ("dataset", "model", "selector"):
         plain.pop(group, None)
     return plain
+
+
+def compose_choice(
+    group: str, name: str, values: Sequence[str] = (), *, config_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """One choice of a group by itself, as plain values for :func:`residual_ssl.components.build`.
+
+    Args:
+        group: folder of configurations, ``"selector"``.
+        name: a choice of that group.
+        values: keys of the choice to set or to add, ``"threshold=0.9"``, in Hydra's syntax.
+        config_dir: as of :func:`compose`.
+
+    Raises:
+        ConfigError, MissingDataError: as :func:`compose`.
+
+    Example:
+        >>> compose_choice("selector", "fixed_threshold", ["threshold=0.9"])
+        {'_target_': 'residual_ssl.FixedThreshold', 'threshold': 0.9}
+    """
+    from residual_ssl import configs
+
+    folders = [Path(configs.__path__[0]), *([] if config_dir is None else [_existing(config_dir)])]
+    names = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    if name not in names:
+        close = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{group}: got {name!r}, expected one of {', '.join(names)}{hint}")
+    overrides = [f"+{group}={name}", *(f"++{group}.{value}" for value in values)]
+    plain: dict[str, Any] = _composed(None, overrides, config_dir)[0][group]
+    return plain
+
+
+def _composed(
+    name: str | None, overrides: Sequence[str], config_dir: str | Path | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A configuration as plain values, and what was chosen from each group."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if config_dir is not None:
+        overrides = [*overrides, f"hydra.searchpath=[file://{_existing(config_dir).resolve()}]"]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(_GROUPS, version_base="1.3"):
+            composed = hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
+            published = _published(composed)
+            if published:  # before what the user says, which has the last word
+                composed = hydra_compose(name, overrides=[*published, *overrides], return_hydra_config=True)
+        choices = dict(composed.hydra.runtime.choices)
+        composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
+        missing = _missing(OmegaConf.to_container(composed, resolve=False))
+        if missing:
+            raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
+        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    return plain, choices
+
+
+def _existing(config_dir: str | Path) -> Path:
+    if not Path(config_dir).is_dir():
+        raise MissingDataError(f"config_dir: got {config_dir}, no such folder")
+    return Path(config_dir)
 
 
 def _published(composed: Any) -> list[str]:

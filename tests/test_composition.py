@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from residual_ssl import compose
+from residual_ssl.composition import compose_choice
 from residual_ssl.engine.settings import Settings
 from residual_ssl.errors import ConfigError, MissingDataError
 
@@ -78,6 +79,20 @@ def test_choices_of_the_users_own_are_found(tmp_path: Path) -> None:
     (tmp_path / "selector" / "mine.yaml").write_text("_target_: residual_ssl.FixedThreshold\nthreshold: 0.5\n")
     config = compose(["algorithm=unimatch", "selector=mine"], config_dir=tmp_path)
     assert config["algorithm"]["selector"]["threshold"] == 0.5
+
+
+def test_a_choice_by_itself_is_what_a_run_gets() -> None:
+    for name in ("csl", "fixed_threshold"):
+        run = compose(["algorithm=unimatch", f"selector={name}"])["algorithm"]["selector"]
+        assert compose_choice("selector", name) == run
+    assert compose_choice("selector", "fixed_threshold", ["threshold=0.5"])["threshold"] == 0.5
+
+
+def test_a_choice_by_itself_that_does_not_exist_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(
+        ConfigError, match=r"selector: got 'fixed', expected one of .*; did you mean 'fixed_threshold'\?"
+    ):
+        compose_choice("selector", "fixed")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from residual_ssl.report.runs import FinishedRun
 from residual_ssl.report.table import metric_name
 
 # Okabe and Ito's colours, which people with any common colour vision tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_STYLES = ("-", "--", ":", "-.")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLES = ("-", "--", ":", "-.")
 
 
 def curves(runs: Sequence[FinishedRun]) -> Figure:
@@ -47,9 +47,9 @@ def _curve(axes: Axes, run: FinishedRun, index: int, key: str, scale: float) -> 
         [step for step, _ in points],
         [value for _, value in points],
         label=run.name,
-        color=_COLOURS[index % len(_COLOURS)],
-        linestyle=_STYLES[index // len(_COLOURS) % len(_STYLES)],
-        marker=_MARKERS[index % len(_MARKERS)],
+        color=COLOURS[index % len(COLOURS)],
+        linestyle=STYLES[index // len(COLOURS) % len(STYLES)],
+        marker=MARKERS[index % len(MARKERS)],
         markersize=5 if len(points) <= 20 else 0,
         linewidth=1.8,
     )

@@ -42,6 +42,12 @@ class Table:
         ]
         return "\n".join([*aligned, "", *self.notes])
 
+    def markdown(self) -> str:
+        """A Markdown table, the notes below as a list."""
+        lines = [self.header, ("---", *("---:" for _ in self.header[1:])), *self.rows]
+        table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+        return "\n".join([table, "", *(f"- {note}" for note in self.notes)])
+
     def html(self) -> str:
         """An HTML table with the best values in bold; notes not included."""
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.header)
