@@ -25,7 +25,7 @@ class InputBranch(nn.Module):
     Args:
         weight: factor of its loss term.
         view: view of the task (see :meth:`residual_ssl.Task.view`).
-        mix: CutMix with the next sample of the batch, of inputs and labels.
+        mix: CutMix with the neighbour in the batch, of inputs and labels.
         mask: TrustedMask; its samples show ``masked_view``, the others ``view``.
         masked_view: view of the masked samples.
     """
@@ -55,8 +55,9 @@ class InputBranch(nn.Module):
             x, _ = self.mask(x, selection.trusted, samples)
         if self.mix is not None:
             box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-            x = torch.where(box.unsqueeze(1), x.roll(1, 0), x)
-            selection = selection.mixed(selection.map(lambda points: points.roll(1, 0)), box)
+            partners = self.mix.partners(len(x), x.device)
+            x = torch.where(box.unsqueeze(1), x[partners], x)
+            selection = selection.mixed(selection.map(lambda points: points[partners]), box)
         return x, selection
 
 

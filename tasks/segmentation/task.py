@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
@@ -39,6 +40,7 @@ class SegmentationTask(Task):
         evaluation_scale: factor by which images are resized for prediction; logits are resized back, so that figures
             are always those of the full image.
         mean, std: normalisation of the model's input, RGB in [0, 1].
+        supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
 
     Raises:
         InvalidInputError: an evaluation scale that is not positive.
@@ -59,6 +61,7 @@ class SegmentationTask(Task):
         evaluation_scale: float = 1.0,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
+        supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
     ) -> None:
         if not evaluation_scale > 0:
             raise InvalidInputError(f"evaluation_scale: got {evaluation_scale}, expected a factor > 0")
@@ -72,6 +75,7 @@ class SegmentationTask(Task):
         self.evaluation_scale = evaluation_scale
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self._supervised_loss = supervised_loss
         self._moved: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @cached_property
@@ -98,6 +102,9 @@ class SegmentationTask(Task):
         images = inputs if perturbation is None else perturbation(inputs)
         mean, std = self._statistics(images)
         return (images - mean) / std
+
+    def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self._supervised_loss(logits, target, self.ignore_index)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
