@@ -41,6 +41,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     from omegaconf.errors import OmegaConfBaseException
 
     overrides = [_SPLIT_NAME.sub(r"\1'\2'", override) for override in overrides]
+    overrides += _replaced_length(overrides)
     if config_dir is not None:
         folder = Path(config_dir)
         if not folder.is_dir():
@@ -62,9 +63,15 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
         plain["run_dir"] = "/".join(["runs", choices["dataset"], "-".join([*names, str(plain["seed"])])])
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
-    for group in ("dataset", "model", "selector"):
+    for group in ("dataset", "model", "selector", "loss"):
         plain.pop(group, None)
     return plain
+
+
+def _replaced_length(overrides: Sequence[str]) -> list[str]:
+    """A run is as long as ``steps`` or ``epochs`` say: giving one takes back a default of the other."""
+    given = [name for name in ("steps", "epochs") if any(o.startswith(f"{name}=") for o in overrides)]
+    return [f"{'epochs' if given == ['steps'] else 'steps'}=null"] if len(given) == 1 else []
 
 
 def _missing(config: Any, place: str = "") -> list[str]:
@@ -92,4 +99,4 @@ def _one_line(error: Exception) -> str:
 def _keys() -> list[str]:
     from residual_ssl.engine.settings import Settings
 
-    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "experiment"]
+    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "experiment"]
