@@ -1,4 +1,4 @@
-"""What the command line calls beside training: splits, selection rules compared, what can be done with a trained run."""
+"""What the command line calls beside training: splits, rules compared, what can be done with a trained run."""
 
 from __future__ import annotations
 

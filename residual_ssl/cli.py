@@ -111,13 +111,16 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def _train(options: argparse.Namespace) -> None:
     from residual_ssl.composition import compose
     from residual_ssl.engine import train
+    from residual_ssl.engine.console import summary
 
     config = compose(options.overrides, config_dir=options.config_dir)
     if options.print_config:
         print(json.dumps(config, indent=2))
         return
     result = train(config)
-    print(f"last  {_figures(result.last)}\nbest  {_figures(result.best)}\n{result.seconds:.0f} s, {result.run_dir}")
+    # The launchers of several processes number them.
+    if result.last and os.environ.get("RANK", "0") == "0":
+        print(summary(result))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -172,13 +175,6 @@ def _doctor(_: argparse.Namespace) -> None:
     from residual_ssl.doctor import diagnose
 
     print(diagnose())
-
-
-def _figures(figures: dict[str, float]) -> str:
-    shown = {name: value for name, value in figures.items() if "/" not in name}
-    return "  ".join(
-        f"{name} {value:.0f}" if name == "step" else f"{name} {value:.2f}" for name, value in shown.items()
-    )
 
 
 if __name__ == "__main__":

@@ -37,13 +37,14 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         (10, 0.95)
     """
     overrides = [_SPLIT.sub(r"dataset.split='\1'", override) for override in overrides]
+    overrides += _replaced_length(overrides)
     plain, choices = _composed("train", overrides, config_dir)
     if plain["run_dir"] is None:
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
         place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
         plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
-    for group in ("dataset", "model", "selector"):
+    for group in ("dataset", "model", "selector", "loss"):
         plain.pop(group, None)
     return plain
 
@@ -134,6 +135,12 @@ def _published(composed: Any) -> list[str]:
     return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
 
 
+def _replaced_length(overrides: Sequence[str]) -> list[str]:
+    """A run is as long as ``steps`` or ``epochs`` say: giving one takes back a default of the other."""
+    given = [name for name in ("steps", "epochs") if any(o.startswith(f"{name}=") for o in overrides)]
+    return [f"{'epochs' if given == ['steps'] else 'steps'}=null"] if len(given) == 1 else []
+
+
 def _missing(config: Any, place: str = "") -> list[str]:
     """Keys whose value is Hydra's mark for "to be given"."""
     if config == "???":
@@ -159,4 +166,4 @@ def _one_line(error: Exception) -> str:
 def _keys() -> list[str]:
     from residual_ssl.engine.settings import Settings
 
-    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "experiment"]
+    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "experiment"]

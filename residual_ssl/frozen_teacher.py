@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from residual_ssl import checkpoint
 from residual_ssl.errors import InvalidInputError
 
 
@@ -40,8 +41,6 @@ class FrozenTeacher(nn.Module):
             InvalidInputError: another number of files than of networks.
             MissingDataError, CheckpointError: a file that is not there, cannot be read or does not fit.
         """
-        from residual_ssl.engine import checkpoint
-
         if len(paths) != len(self.networks):
             raise InvalidInputError(f"paths: got {len(paths)}, expected {len(self.networks)}, one for each network")
         for network, path in zip(self.networks, map(Path, paths), strict=True):

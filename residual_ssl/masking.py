@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.global_batch import uniform
 
 
 class TrustedMask(nn.Module):
@@ -74,11 +75,11 @@ class TrustedMask(nn.Module):
 
     def draw_samples(self, batch: int, device: torch.device) -> Tensor:
         """Which samples of a batch to mask: bool ``(B,)``, each with ``probability``."""
-        return torch.rand(batch, device=device) < self.probability
+        return uniform(batch, device=device) < self.probability
 
     def _blocks(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
         cells = [max(1, round(size / self.block)) for size in shape[1:]]
-        grid = torch.rand(shape[0], *cells, device=device) < self.ratio
+        grid = uniform(shape[0], *cells, device=device) < self.ratio
         for dim, (size, count) in enumerate(zip(shape[1:], cells, strict=True), start=1):
             nearest = torch.arange(size, device=device) * count // size
             grid = grid.index_select(dim, nearest)

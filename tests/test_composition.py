@@ -117,14 +117,14 @@ def test_a_missing_config_folder_is_named() -> None:
 
 def test_every_fault_of_the_settings_is_listed() -> None:
     config = compose(["experiment=digits", "algorithm=csl"])
-    config |= {"steps": 0, "precision": "bf8", "epochs": 3, "seed": -1}
+    config |= {"steps": 0, "precision": "bf8", "epoch": 3, "seed": -1}
     config["algorithm"]["branches"]["strong"]["wait"] = 1
     del config["optimizer"]
     with pytest.raises(ConfigError) as caught:
         Settings.from_config(config)
     text = str(caught.value)
     for fault in (
-        "epochs: no such setting",
+        "epoch: no such setting; did you mean 'epochs'?",
         "optimizer: missing",
         "steps: got 0, expected a number ≥ 1",
         "seed: got -1",

@@ -3,11 +3,19 @@
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 from selector_contract import random_logits
 
 from residual_ssl import ConvexSelector, FixedThreshold
-from residual_ssl.losses import labelled_cross_entropy, selected_cross_entropy, selected_squared_error
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.losses import (
+    OHEMCrossEntropy,
+    labelled_cross_entropy,
+    ohem_cross_entropy,
+    selected_cross_entropy,
+    selected_squared_error,
+)
 from residual_ssl.selection import NoSelection
 
 
@@ -90,3 +98,47 @@ def test_squared_error_against_its_sum() -> None:
     torch.testing.assert_close(selected_squared_error(logits, chosen), expected / 8)
     soft = replace(chosen, target=logits.softmax(1))
     assert selected_squared_error(logits, soft) == 0
+
+
+@pytest.mark.parametrize("min_kept", [0, 1, 20, 45, 1000])
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.7, 1.0])
+def test_hard_points_are_those_up_to_the_threshold_or_the_least_number(threshold: float, min_kept: int) -> None:
+    logits = 2 * random_logits((2, 5, 5, 6))
+    target = torch.randint(0, 5, (2, 5, 6), generator=torch.Generator().manual_seed(0))
+    target[:, 2] = 255  # 48 of 60 points are labelled
+    points = [
+        (math.exp(-loss), loss)
+        for b in range(2)
+        for i in range(5)
+        for j in range(6)
+        if target[b, i, j] != 255
+        for loss in [-math.log(logits[b, :, i, j].double().softmax(0)[target[b, i, j]].item())]
+    ]
+    assert len(points) == 48
+    points.sort()
+    limit = max([threshold, *[p for p, _ in points[min_kept - 1 : min_kept] if min_kept]])
+    kept = [loss for p, loss in points if p <= limit * (1 + 1e-6)] if min_kept <= 48 else [loss for _, loss in points]
+    result = ohem_cross_entropy(logits, target, 255, threshold, min_kept)
+    torch.testing.assert_close(result.item(), sum(kept) / max(1, len(kept)), rtol=1e-5, atol=1e-6)
+
+
+def test_easy_points_get_no_gradient_and_nothing_labelled_gives_zero() -> None:
+    logits = torch.tensor([[[9.0, 1.0], [0.0, 0.0]]]).requires_grad_()  # K = 2: one easy and one harder point
+    ohem_cross_entropy(logits, torch.zeros(1, 2, dtype=torch.long), threshold=0.8, min_kept=1).backward()
+    assert not logits.grad[..., 0].any()
+    assert bool(logits.grad[..., 1].all())
+    ignored = torch.full((1, 2), 255)
+    assert ohem_cross_entropy(logits, ignored) == 0
+
+
+def test_the_component_keeps_so_many_points_of_each_sample() -> None:
+    logits, target = random_logits((3, 5, 40)), torch.zeros(3, 40, dtype=torch.long)
+    component = OHEMCrossEntropy(threshold=0.0, min_kept_per_sample=7)
+    assert component(logits, target) == ohem_cross_entropy(logits, target, threshold=0.0, min_kept=21)
+    assert component(logits, target) != ohem_cross_entropy(logits, target, threshold=0.0, min_kept=7)
+
+
+@pytest.mark.parametrize(("options", "message"), [({"threshold": 1.5}, "threshold"), ({"min_kept": -1}, "min_kept")])
+def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        ohem_cross_entropy(random_logits((1, 5, 4)), torch.zeros(1, 4, dtype=torch.long), **options)  # type: ignore[arg-type]

@@ -1,9 +1,13 @@
 """Runs that take a second: small embedded scenes, few steps."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+
 from residual_ssl import compose
+from residual_ssl.models.segmentation_model import SegmentationModel, resize
 
 SCENES = ("dataset.source.labelled=8", "dataset.source.unlabelled=12", "dataset.source.validation=6")
 
@@ -13,3 +17,24 @@ def tiny_config(run_dir: Path, *overrides: str) -> dict[str, Any]:
     fixed = ["experiment=digits", f"run_dir={run_dir}", "device=cpu", "steps=6", "evaluate_every=3", "log_every=1"]
     batches = ["labelled_batch=4", "unlabelled_batch=4", "warmup_steps=2"]
     return compose([*fixed, *batches, *SCENES, *overrides])
+
+
+class PlainSegmenter(SegmentationModel):
+    """Two convolutions and no BatchNorm, so that a sample's logits do not depend on the rest of its batch."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(nn.Conv2d(3, 16, 3, stride=2, padding=1), num_classes)
+        self.middle = nn.Conv2d(16, 16, 3, padding=1)
+        self.head = nn.Conv2d(16, num_classes, 1)
+
+    def encode(self, x: Tensor) -> list[Tensor]:
+        low = self.encoder(x).relu()
+        return [low, self.middle(low).relu()]
+
+    def decode(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        return resize(self.head(features[0] + features[1]), size)
+
+
+def without_batchnorm(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with a :class:`PlainSegmenter`."""
+    return config | {"task": config["task"] | {"model": {"_target_": "tiny.PlainSegmenter", "_partial_": True}}}

@@ -23,7 +23,7 @@ class InputBranch(nn.Module):
         weight: factor of its loss term.
         loss: ``loss(logits, selection)``, a scalar.
         view: view of the task (see :meth:`residual_ssl.Task.view`).
-        mix: CutMix with the next sample of the batch, of inputs and labels.
+        mix: CutMix with the neighbour in the batch, of inputs and labels.
         mask: TrustedMask; its samples show ``masked_view``, the others ``view``.
         masked_view: view of the masked samples.
     """
@@ -51,7 +51,7 @@ class InputBranch(nn.Module):
         return x, self.mixed(selection, box)
 
     def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The model's input, and where it shows the next sample of the batch: bool ``(B, *S)``, None for nowhere."""
+        """The model's input, and where it shows the neighbour in the batch: bool ``(B, *S)``, None for nowhere."""
         x = task.view(inputs, self.view)
         if self.mask is not None:
             samples = self.mask.draw_samples(len(x), x.device)
@@ -61,12 +61,14 @@ class InputBranch(nn.Module):
         if self.mix is None:
             return x, None
         box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-        return torch.where(box.unsqueeze(1), x.roll(1, 0), x), box
+        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), box
 
-    @staticmethod
-    def mixed(selection: Selection, box: Tensor | None) -> Selection:
+    def mixed(self, selection: Selection, box: Tensor | None) -> Selection:
         """The selection of what :meth:`show` shows."""
-        return selection if box is None else selection.mixed(selection.map(lambda points: points.roll(1, 0)), box)
+        if self.mix is None or box is None:
+            return selection
+        partners = self.mix.partners(len(box), box.device)
+        return selection.mixed(selection.map(lambda points: points[partners]), box)
 
 
 class FeatureBranch(nn.Module):

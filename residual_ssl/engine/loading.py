@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -12,47 +13,60 @@ from residual_ssl.task import Batch
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
-    """Endless batches of ``(index, draw)``: shuffled passes over the data, each process taking its share of each batch.
+    """Endless micro-batches of ``(index, draw)``: shuffled passes over the data, divided among processes.
+
+    The batch of a step is cut into ``processes × accumulate`` equal parts; process p takes the parts ``p·accumulate,
+    p·accumulate + 1, …`` one after the other, then those of the next step.
 
     Args:
         length: samples of the dataset.
-        batch: samples of a batch over all processes; divisible by ``processes``.
+        batch: samples of a step over all processes; divisible by ``processes × accumulate``.
         seed: fixes the order.
         start: step to begin with.
         process, processes: rank and world size.
+        accumulate: micro-batches a step.
     """
 
     def __init__(
-        self, length: int, batch: int, *, seed: int, start: int = 0, process: int = 0, processes: int = 1
+        self,
+        length: int,
+        batch: int,
+        *,
+        seed: int,
+        start: int = 0,
+        process: int = 0,
+        processes: int = 1,
+        accumulate: int = 1,
     ) -> None:
         if length < 1:
             raise DataError("training set: got no samples, expected at least one")
-        if batch % processes:
+        parts = processes * accumulate
+        if batch % parts:
             raise ConfigError(
-                f"batch: got {batch} samples for {processes} processes, expected a multiple of {processes}"
+                f"batch: got {batch} samples for {processes} processes with {accumulate} micro-batches each, expected "
+                f"a multiple of {parts}"
             )
         self.length = length
         self.batch = batch
         self.seed = seed
         self.start = start
         self.process = process
-        self.processes = processes
+        self.share = batch // parts
+        self.accumulate = accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        share = self.batch // self.processes
         epoch, order = -1, torch.empty(0)
-        step = self.start
-        while True:
-            first = step * self.batch + self.process * share
+        for turn in itertools.count(self.start * self.accumulate):
+            step, micro = divmod(turn, self.accumulate)
+            first = step * self.batch + (self.process * self.accumulate + micro) * self.share
             chosen = []
-            for draw in range(first, first + share):
+            for draw in range(first, first + self.share):
                 if draw // self.length != epoch:
                     epoch = draw // self.length
                     generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
                     order = torch.randperm(self.length, generator=generator)
                 chosen.append((int(order[draw % self.length]), draw))
             yield chosen
-            step += 1
 
 
 def mixed_seed(*numbers: int) -> int:
@@ -71,9 +85,18 @@ def mixed_seed(*numbers: int) -> int:
 
 
 def training_batches(
-    dataset: Dataset[Batch], batch: int, *, seed: int, start: int, process: int, processes: int, workers: int, pin: bool
+    dataset: Dataset[Batch],
+    batch: int,
+    *,
+    seed: int,
+    start: int,
+    process: int,
+    processes: int,
+    accumulate: int,
+    workers: int,
+    pin: bool,
 ) -> Iterator[Batch]:
-    """Batches of this process from step ``start`` on, without end."""
+    """Micro-batches of this process from step ``start`` on, without end."""
     sampler = StepSampler(
         len(dataset),  # type: ignore[arg-type]
         batch,
@@ -81,6 +104,7 @@ def training_batches(
         start=start,
         process=process,
         processes=processes,
+        accumulate=accumulate,
     )
     return plain_errors(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
 

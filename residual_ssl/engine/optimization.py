@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
+
+from residual_ssl.components import build
+from residual_ssl.engine.settings import Settings
+
+
+def build_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer of a run over the parameters of a model, its learning rates scaled to the batch."""
+    rate = scaled_rate(settings.optimizer.get("lr"), settings.labelled_batch, settings.reference_batch)
+    config: Mapping[str, Any] = settings.optimizer if rate is None else {**settings.optimizer, "lr": rate}
+    groups = parameter_groups(model, rate, settings.head_lr_multiplier)
+    optimizer: torch.optim.Optimizer = build({**config, "_partial_": True}, "optimizer")(groups)
+    return optimizer
 
 
 def parameter_groups(model: nn.Module, rate: float | None, head_multiplier: float) -> list[dict[str, Any]]:
@@ -21,6 +35,18 @@ def parameter_groups(model: nn.Module, rate: float | None, head_multiplier: floa
     own = {id(p) for p in encoder.parameters()}
     head = [p for p in model.parameters() if id(p) not in own]
     return [{"params": list(encoder.parameters())}, {"params": head, "lr": rate * head_multiplier}]
+
+
+def scaled_rate(rate: float | None, batch: int, reference_batch: int | None) -> float | None:
+    """A learning rate that belongs to ``reference_batch``, for another batch: in proportion. None: unchanged.
+
+    Source: Goyal et al., arXiv 1706.02677, §2.1 (linear scaling rule).
+
+    Example:
+        >>> scaled_rate(0.001, 32, 8), scaled_rate(0.001, 32, None)
+        (0.004, 0.001)
+    """
+    return rate if rate is None or reference_batch is None else rate * batch / reference_batch
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int, power: float) -> float:

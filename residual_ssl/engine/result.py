@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ class RunResult:
         training: means of the last ten logged rows (loss terms, coverage, purity …).
         seconds: training time without evaluation.
         peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
+        epoch_steps: steps of an epoch where the run was given in epochs, else None.
+        main_metric: the figure that picks the best step.
+        effective: what the settings amounted to: device, batches, steps, learning rates …
     """
 
     run_dir: Path
@@ -33,6 +36,14 @@ class RunResult:
     training: dict[str, float]
     seconds: float
     peak_memory_gib: float | None
+    epoch_steps: float | None = None
+    main_metric: str = "miou"
+    effective: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        """The main figure at the last step."""
+        return self.last[self.main_metric]
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Write ``run_dir/result.json``: the figures, the settings and where they come from."""
@@ -46,7 +57,7 @@ class RunResult:
         if not path.exists():
             return None
         record = json.loads(path.read_text())
-        return cls(**{f.name: record[f.name] for f in fields(cls)} | {"run_dir": run_dir})
+        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record} | {"run_dir": run_dir})
 
 
 def training_figures(run_dir: Path) -> dict[str, float]:

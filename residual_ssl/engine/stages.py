@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Mapping
@@ -115,7 +116,8 @@ def _filled(settings: Any, previous: RunResult) -> Any:
     if settings == PREVIOUS:
         return str(previous.run_dir / "last.pt")
     if settings == SNAPSHOTS:
-        return [str(path) for path in training.snapshots(previous.run_dir)]
+        numbers = range(1, json.loads((previous.run_dir / "config.json").read_text())["snapshots"] + 1)
+        return [str(previous.run_dir / training.snapshot_name(number)) for number in numbers]
     return settings
 
 

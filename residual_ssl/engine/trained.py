@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from residual_ssl import checkpoint
 from residual_ssl.algorithms import Algorithm
 from residual_ssl.components import build
-from residual_ssl.engine import checkpoint
 from residual_ssl.errors import CheckpointError
 from residual_ssl.task import Task
 
@@ -48,7 +48,7 @@ def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
         device: ``"auto"`` (a GPU where there is one) or a torch device.
 
     Raises:
-        MissingDataError, CheckpointError: as :func:`residual_ssl.engine.checkpoint.load`; another number of classes.
+        MissingDataError, CheckpointError: as :func:`residual_ssl.checkpoint.load`; another number of classes.
     """
     path = Path(run) / checkpoint_name if Path(run).is_dir() else Path(run)
     stored = checkpoint.load(path)

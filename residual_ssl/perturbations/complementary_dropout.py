@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.global_batch import uniform
 
 
 class ComplementaryDropout(nn.Module):
@@ -43,8 +44,8 @@ class ComplementaryDropout(nn.Module):
                 f"features: got {views} views, expected an even number: the first views of all samples, then the second"
             )
         samples = views // 2
-        kept = (torch.rand(samples, channels, device=features.device) < 0.5).to(features.dtype)
-        perturbed = torch.rand(samples, 1, device=features.device) < self.probability
+        kept = (uniform(samples, channels, device=features.device) < 0.5).to(features.dtype)
+        perturbed = uniform(samples, 1, device=features.device) < self.probability
         first, second = (torch.where(perturbed, 2 * half, 1.0) for half in (kept, 1 - kept))
         return features * torch.cat([first, second]).reshape(views, channels, *[1] * (features.dim() - 2))
 

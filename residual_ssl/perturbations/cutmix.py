@@ -6,12 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.global_batch import uniform
 
 
 class CutMix(nn.Module):
     """Draw, for each sample, the box in which another sample is shown.
 
-    The caller mixes inputs, labels, weights and validity with the same boxes: ``torch.where(box, other, own)``.
+    The caller mixes inputs, labels, weights and validity with the same boxes and :meth:`partners`:
+    ``torch.where(box, own[partners], own)``.
 
     Args:
         probability: probability that a sample gets a box at all, in [0, 1].
@@ -54,7 +56,7 @@ class CutMix(nn.Module):
     def forward(self, batch: int, size: tuple[int, ...], device: torch.device) -> Tensor:
         if len(size) != 2:
             raise InvalidInputError(f"size: got {tuple(size)}, expected (H, W): CutMix cuts boxes out of images")
-        area, aspect, top, left, chance = torch.rand(5, batch, 1, device=device)
+        area, aspect, top, left, chance = uniform(batch, 5, 1, device=device).unbind(1)
         area = self.area[0] + area * (self.area[1] - self.area[0])
         aspect = self.aspect[0] + aspect * (self.aspect[1] - self.aspect[0])
         pixels = size[0] * size[1]
@@ -69,6 +71,21 @@ class CutMix(nn.Module):
             inside.append((position >= begin) & (position < begin + side))
         box: Tensor = inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & (chance < self.probability).unsqueeze(2)
         return box
+
+    @staticmethod
+    def partners(batch: int, device: torch.device) -> Tensor:
+        """Which sample is shown in the box of each: int64 ``(batch,)``, neighbours in pairs.
+
+        Pairs stay together however a batch is divided into parts of even size. The last of an odd number takes the
+        one before it; a single sample has no other, and CutMix does nothing to it.
+
+        Example:
+            >>> CutMix.partners(5, torch.device("cpu"))
+            tensor([1, 0, 3, 2, 3])
+        """
+        own = torch.arange(batch, device=device)
+        other = own ^ 1
+        return other.where(other < batch, (own - 1).clamp(min=0))
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}, area={self.area}, aspect={self.aspect}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.global_batch import uniform
 
 
 class FeatureDropout(nn.Module):
@@ -33,7 +33,7 @@ class FeatureDropout(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         shape = (*features.shape[:2], *[1] * (features.dim() - 2))
-        kept = torch.rand(shape, device=features.device) >= self.probability
+        kept = uniform(*shape, device=features.device) >= self.probability
         return features * kept.to(features.dtype) / (1 - self.probability)
 
     def extra_repr(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.global_batch import uniform
 
 
 class Photometric(nn.Module):
@@ -44,14 +45,47 @@ class Photometric(nn.Module):
         for name, value in (("jitter_probability", jitter_probability), ("grayscale", grayscale), ("blur", blur)):
             if not 0 <= value <= 1:
                 raise InvalidInputError(f"{name}: got {value}, expected a probability in [0, 1]")
-        kernel = 2 * round(3 * sigma[1]) + 1
-        self.steps = v2.Compose(
-            [
-                v2.RandomApply([v2.ColorJitter(*jitter)], p=jitter_probability),
-                v2.RandomGrayscale(p=grayscale),
-                v2.RandomApply([v2.GaussianBlur(kernel, tuple(sigma))], p=blur),
-            ]
-        )
+        if not 0 < sigma[0] <= sigma[1]:
+            raise InvalidInputError(f"sigma: got {tuple(sigma)}, expected 0 < smallest ≤ largest")
+        self.jitter = tuple(jitter)
+        brightness, contrast, saturation, hue = jitter
+        self._ranges = [(max(0.0, 1 - reach), 1 + reach) for reach in (brightness, contrast, saturation)] + [
+            (-hue, hue)
+        ]
+        self.jitter_probability = jitter_probability
+        self.grayscale = grayscale
+        self.blur = blur
+        self.sigma = (sigma[0], sigma[1])
 
     def forward(self, images: Tensor) -> Tensor:
-        return torch.stack([self.steps(image) for image in images])
+        # Drawn on the CPU, a row for each image: reading the numbers then waits for no device.
+        rows = uniform(len(images), _DRAWS, device=torch.device("cpu")).tolist()
+        return torch.stack([self._changed(image, row) for image, row in zip(images, rows, strict=True)])
+
+    def _changed(self, image: Tensor, draws: list[float]) -> Tensor:
+        jitters, gray, blurs, sigma, *rest = draws
+        amounts, order = rest[:4], rest[4:]
+        if jitters < self.jitter_probability:
+            for kind in sorted(range(4), key=order.__getitem__):
+                if self.jitter[kind]:
+                    image = _ADJUST[kind](image, _between(self._ranges[kind], amounts[kind]))
+        if gray < self.grayscale:
+            image = F.rgb_to_grayscale(image, num_output_channels=3)
+        if blurs < self.blur:
+            kernel = 2 * round(3 * self.sigma[1]) + 1
+            image = F.gaussian_blur(image, [kernel, kernel], [_between(self.sigma, sigma)])
+        return image
+
+    def extra_repr(self) -> str:
+        return (
+            f"jitter={self.jitter}, jitter_probability={self.jitter_probability}, grayscale={self.grayscale}, "
+            f"blur={self.blur}, sigma={self.sigma}"
+        )
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])
+
+
+_ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
+_DRAWS = 12  # whether to jitter, to take the colours, to blur; σ; four amounts; four numbers that order them

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from residual_ssl import checkpoint
 from residual_ssl.algorithms import Algorithm
-from residual_ssl.engine import checkpoint
 from residual_ssl.engine.result import RESULT_NAME
 from residual_ssl.engine.run_log import read_log
 from residual_ssl.engine.trained import load_run

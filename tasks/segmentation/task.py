@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
@@ -38,6 +39,7 @@ class SegmentationTask(Task):
         strong, light, labelled: photometric changes of the views of those names; None leaves the view plain.
         inference: how images are predicted, and which part of them evaluation counts; None for whole images.
         mean, std: normalisation of the model's input, RGB in [0, 1].
+        supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
     """
 
     main_metric = "miou"
@@ -55,6 +57,7 @@ class SegmentationTask(Task):
         inference: Inference | None = None,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
+        supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
     ) -> None:
         self.spec = spec
         self.class_names = spec.classes
@@ -66,6 +69,7 @@ class SegmentationTask(Task):
         self.inference = Inference() if inference is None else inference
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self._supervised_loss = supervised_loss
         self._moved: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @cached_property
@@ -92,6 +96,9 @@ class SegmentationTask(Task):
         images = inputs if perturbation is None else perturbation(inputs)
         mean, std = self._statistics(images)
         return (images - mean) / std
+
+    def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self._supervised_loss(logits, target, self.ignore_index)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:

@@ -13,8 +13,7 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from residual_ssl import evaluate, train
-from residual_ssl.engine import checkpoint
+from residual_ssl import checkpoint, evaluate, train
 from residual_ssl.engine.loading import StepSampler, mixed_seed
 from residual_ssl.engine.run_log import read_log
 from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError, ResidualSSLError
@@ -116,6 +115,62 @@ def test_a_run_directory_with_other_settings_is_refused(tmp_path: Path) -> None:
     train(tiny_config(tmp_path / "run", "algorithm=supervised", "log_every=2"))
 
 
+def test_a_run_in_epochs_continues_and_is_refused_where_the_data_has_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(run: str) -> dict[str, Any]:
+        return tiny_config(tmp_path / run, "algorithm=supervised", "steps=null", "epochs=2")
+
+    whole = train(config("whole"))
+    assert (whole.last["step"], whole.epoch_steps, whole.effective["steps"]) == (6, 3.0, 6)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(PowerCutError):
+            train(config("cut"))
+    with monkeypatch.context() as patch:
+        patch.setattr("residual_ssl.engine.training_data.len", lambda data: 14, raising=False)
+        with pytest.raises(ConfigError, match=r"epochs: were 6 steps for the run in .* and are 7 with the data"):
+            train(config("cut"))
+    assert train(config("cut")).last == pytest.approx(whole.last)
+
+
+def test_the_learning_rate_follows_the_batch_from_its_reference(tmp_path: Path) -> None:
+    scaled = ("labelled_batch=8", "reference_batch=4", "optimizer.lr=0.01", "head_lr_multiplier=5", "steps=1")
+    result = train(tiny_config(tmp_path / "run", "algorithm=supervised", "warmup_steps=0", *scaled))
+    assert result.effective["learning_rates"] == pytest.approx([0.02, 0.1])
+    assert read_log(tmp_path / "run")[0]["train/rate"] == pytest.approx(0.02)
+    assert json.loads((tmp_path / "run" / "effective.json").read_text()) == result.effective
+
+
+def test_a_dry_run_shows_what_a_step_takes_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(tmp_path / "run", "algorithm=csl", "accumulate=2") | {"dry_run": True}
+    result = train(config)
+    assert (result.last, result.best) == ({}, {})
+    assert not (tmp_path / "run").exists()
+    printed = capsys.readouterr().out
+    for expected in (
+        "global batch  4 labelled + 4 unlabelled, in 2 micro-batches per process",
+        "labelled batch  input (2, 3, 64, 64) float32, target (2, 64, 64) int64",
+        "predicted  logits (1, 11, 64, 64) float32",
+        "GiB resident",
+        "nothing was written",
+    ):
+        assert expected in printed
+
+
+def test_a_dry_run_of_an_unfinished_run_leaves_it_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(tmp_path / "run", "algorithm=supervised")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(PowerCutError):
+            train(config)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    train(config | {"dry_run": True})
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+
+
 def test_weights_of_another_run_start_a_new_one(tmp_path: Path) -> None:
     train(tiny_config(tmp_path / "first", "algorithm=supervised"))
     start = tmp_path / "first" / "last.pt"
@@ -166,6 +221,20 @@ def test_damaged_and_missing_checkpoints_are_named(tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_bytes(b"nothing of the kind")
     with pytest.raises(CheckpointError, match=r"best.pt: cannot be read"):
         evaluate(tmp_path)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_micro_batches_follow_one_another_within_the_share_of_a_process(accumulate: int) -> None:
+    def batches(process: int, processes: int, accumulate: int, start: int = 0) -> list[list[tuple[int, int]]]:
+        sampler = StepSampler(10, 8, seed=5, start=start, process=process, processes=processes, accumulate=accumulate)
+        return list(itertools.islice(sampler, 5 * accumulate))
+
+    shares = [batches(process, 2, accumulate) for process in range(2)]
+    for step, whole in enumerate(batches(0, 1, 1)):
+        parts = [share[step * accumulate + micro] for share in shares for micro in range(accumulate)]
+        assert list(itertools.chain(*parts)) == whole
+        assert {len(part) for part in parts} == {4 // accumulate}
+    assert batches(1, 2, accumulate, start=3)[:accumulate] == shares[1][3 * accumulate : 4 * accumulate]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4])

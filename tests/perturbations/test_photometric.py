@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as F
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.perturbations import Photometric
@@ -42,3 +43,23 @@ def test_wrong_choices_are_named() -> None:
         Photometric(jitter=(0.5, 0.5))  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match=r"blur: got 5"):
         Photometric(blur=5)
+    with pytest.raises(InvalidInputError, match=r"sigma: got \(2, 1\)"):
+        Photometric(sigma=(2, 1))
+
+
+@pytest.mark.parametrize(("kind", "reach"), [(0, 0.5), (1, 0.5), (2, 1.5), (3, 0.25)])
+def test_one_kind_of_jitter_is_that_change_by_an_amount_within_its_range(kind: int, reach: float) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 6, 6)
+    jitter = tuple(reach if i == kind else 0.0 for i in range(4))
+    changed = Photometric(jitter, jitter_probability=1, grayscale=0, blur=0)(image.expand(200, -1, -1, -1))  # type: ignore[arg-type]
+    change = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)[kind]
+    ends = (-reach, reach) if kind == 3 else (max(0.0, 1 - reach), 1 + reach)
+    amounts = torch.linspace(*ends, 2001).tolist()
+    candidates = torch.stack([change(image[0], amount) for amount in amounts])
+    distance, nearest = torch.cdist(changed.flatten(1), candidates.flatten(1)).min(1)
+    assert distance.max() < 0.01
+    drawn = torch.tensor(amounts)[nearest]
+    middle, width = sum(ends) / 2, ends[1] - ends[0]
+    assert abs(drawn.mean() - middle) < 0.08 * width
+    assert drawn.max() - drawn.min() > 0.9 * width

@@ -1,0 +1,72 @@
+"""One step and one evaluation sample of a run, to see that it fits: shapes, memory, time; nothing is written."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from residual_ssl.engine.devices import gpu_memory_gib, resident_memory_gib
+from residual_ssl.engine.loading import to_device
+from residual_ssl.engine.prepared import PreparedRun
+from residual_ssl.engine.result import RunResult
+from residual_ssl.task import Batch
+
+
+def dry_run(run: PreparedRun, step: int) -> RunResult:
+    """Take one step, predict one sample of the validation set, and print what came, went and was used.
+
+    Args:
+        run: everything built.
+        step: number of the step to take.
+
+    Returns:
+        A result without figures.
+    """
+    run.show_effective(step)
+    device = run.accelerator.device
+    labelled, unlabelled = run.batches(step)
+    taught, labelled = _peeked(labelled)
+    lines = {"labelled batch": _shapes(taught)}
+    if unlabelled is not None:
+        free, unlabelled = _peeked(unlabelled)
+        lines["unlabelled batch"] = _shapes(free)
+    run.model.train()
+    started = time.perf_counter()
+    figures = {name.removeprefix("train/"): v.item() for name, v in run.take_step(step, labelled, unlabelled).items()}
+    seconds = time.perf_counter() - started  # the figures have waited for the device
+
+    network = run.algorithm.evaluated(run.student).eval()
+    sample = to_device(default_collate([run.task.validation()[0]]), device)
+    with torch.no_grad():
+        logits = run.task.predict(network, sample["input"])
+        run.task.metric().to(device).update(logits, sample["target"])
+    gpu = gpu_memory_gib(device)
+    memory = f"{resident_memory_gib():.2f} GiB resident" if gpu is None else f"{gpu:.2f} GiB of the GPU for tensors"
+    lines |= {
+        "evaluation sample": _shapes(sample),
+        "predicted": _shapes({"logits": logits}),
+        "first step": f"{seconds:.2f} s, with what is set up once",
+        "figures": ", ".join(f"{name} {value:.4g}" for name, value in figures.items()),
+        "memory": f"{memory} at most, of one process",
+    }
+    run.show("\n".join(f"{name:>20}  {value}" for name, value in lines.items()) + "\ndry run: nothing was written")
+    return RunResult(Path(run.settings.run_dir), {}, {}, {}, seconds, gpu)
+
+
+def _peeked(batches: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
+    first = next(batches)
+    return first, itertools.chain([first], batches)
+
+
+def _shapes(batch: Batch) -> str:
+    return ", ".join(
+        f"{name} {tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        for name, value in batch.items()
+        if isinstance(value, Tensor)
+    )
