@@ -28,6 +28,17 @@ class ConvexSelector(Selector):
     centred nor scaled, and partitioned by the convex program of :func:`solve_partition`. Points better than the mean of
     the reliable cluster in either feature are trusted with weight 1; the others decay with their distance.
 
+    Formula: ``w = 1`` where ``z_c > 0`` or ``z_r > 0``, else ``exp(-(z_c² + z_r²)/α)``, α = 8 (csl) or 2 (covar); z is
+    the distance from the mean of the reliable cluster in its deviations, larger for better points
+
+    State: none.
+
+    Cost: about five passes; a 2×2 program for each group.
+
+    Use: dense predictions of many classes, where no threshold fits every image: it adapts to each by itself.
+
+    Source: CSL, arXiv 2509.16704 (ICCV 2025), §3; CoVar, arXiv 2601.11670.
+
     Args:
         variant: ``"csl"``, or ``"covar"``: dispersion scaled by ``g`` (see :func:`prediction_features`), reliable
             cluster by ``mean(c) - ¼·mean(g·r)``.
@@ -47,8 +58,6 @@ class ConvexSelector(Selector):
     Raises:
         InvalidInputError: an unknown choice, α ≤ 0, γ < 0, τ < 0; ``scope="sample"`` on logits without spatial
             dimensions.
-
-    Source: CSL, arXiv 2509.16704 (ICCV 2025), §3; CoVar, arXiv 2601.11670.
 
     Example:
         >>> import torch
