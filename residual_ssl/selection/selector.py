@@ -121,7 +121,7 @@ class Selector(nn.Module):
             return torch.where(points > 0, total / points.clamp(min=1), getattr(self, name).to(value.dtype))
         return self.over_processes(value, reduction)
 
-    def moved(self, name: str, value: Tensor, momentum: float, count: Tensor | None = None) -> Tensor:
+    def moved(self, name: str, value: Tensor, momentum: float | Tensor, count: Tensor | None = None) -> Tensor:
         """State ``name`` after one step of a moving average: ``m·state + (1-m)·value``, detached, in value's dtype.
 
         Args:

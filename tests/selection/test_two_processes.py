@@ -13,14 +13,29 @@ import torch.multiprocessing as mp
 from selector_contract import judge, labels_for, random_logits
 
 from residual_ssl import Selector
-from residual_ssl.selection import MovingThreshold, selection_rules
-from residual_ssl.selection.entropy import EntropyPercentile
+from residual_ssl.selection import (
+    CurriculumThreshold,
+    DistributionAlignment,
+    EntropyPercentile,
+    GaussianWeight,
+    LossThreshold,
+    MovingThreshold,
+    RelativeThreshold,
+    SelfAdaptiveThreshold,
+    selection_rules,
+)
 
 State = dict[str, torch.Tensor]
 
 RULES: dict[str, Selector] = {
     "MovingThreshold": MovingThreshold(0.5, 0.9),
     "EntropyPercentile": EntropyPercentile(10),
+    "CurriculumThreshold": CurriculumThreshold(0.6, 0.5),
+    "SelfAdaptiveThreshold": SelfAdaptiveThreshold(0.5),
+    "GaussianWeight": GaussianWeight(2.0, 0.5),
+    "DistributionAlignment": DistributionAlignment(GaussianWeight(2.0, 0.5), momentum=0.5),
+    "RelativeThreshold": RelativeThreshold(0.9, 0.5),
+    "LossThreshold": LossThreshold(100),
 }
 # Their state comes from fit, which every process calls on the same data.
 FITTED = {"ConstrainedConvexSelector", "LearnedConvexSelector"}
