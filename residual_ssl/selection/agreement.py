@@ -44,7 +44,7 @@ class AgreementThreshold(Selector):
 
     Use: two models or a past one, at τ = 0 for agreement alone: it drops what only one of them is sure of.
 
-    Source: PrevMatch, arXiv 2405.20610 (τ = .95 for both, the second a past model's); CPCL, arXiv 2203.02668 (τ = 0: what
+    Source: PrevMatch, arXiv 2405.20610 (τ = .95, the second a past model's); CPCL, arXiv 2211.16701 (τ = 0: what
     both agree on).
 
     Args:

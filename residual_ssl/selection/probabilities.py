@@ -27,5 +27,5 @@ def class_maxima(values: Tensor, label: Tensor, num_classes: int) -> Tensor:
 
 
 def grouped(points: Tensor, scope: str) -> Tensor:
-    """Points ``(B, *S)`` as ``(groups, points)``: a group for each sample, or one for the batch."""
-    return points.reshape(1, -1) if scope == "batch" else points.reshape(points.shape[0], -1)
+    """Points ``(B, *S)`` as ``(groups, points)``: a group for each sample, or one for the batch or a window."""
+    return points.reshape(points.shape[0], -1) if scope == "sample" else points.reshape(1, -1)

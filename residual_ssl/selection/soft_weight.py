@@ -26,7 +26,7 @@ class ConfidenceWeight(Selector):
 
     Use: with low and high, hierarchical supervision: sure points teach as labels do, unsure ones a little.
 
-    Source: AEL, arXiv 2110.05474 (c^γ); CPCL, arXiv 2203.02668 (c); HSSDA, arXiv 2304.01464, which finds its two by
+    Source: AEL, arXiv 2110.05474 (c^γ); CPCL, arXiv 2211.16701 (c); HSSDA, arXiv 2304.01464, which finds its two by
     clustering the scores of labelled objects: here they are given.
 
     Args:

@@ -14,14 +14,18 @@ from selector_contract import judge, labels_for, random_logits
 
 from residual_ssl import Selector
 from residual_ssl.selection import (
+    CalibratedThreshold,
     CurriculumThreshold,
     DistributionAlignment,
     EntropyPercentile,
+    GatedThreshold,
     GaussianWeight,
     LossThreshold,
+    MixtureThreshold,
     MovingThreshold,
     RelativeThreshold,
     SelfAdaptiveThreshold,
+    TopFraction,
     selection_rules,
 )
 
@@ -36,11 +40,13 @@ RULES: dict[str, Selector] = {
     "DistributionAlignment": DistributionAlignment(GaussianWeight(2.0, 0.5), momentum=0.5),
     "RelativeThreshold": RelativeThreshold(0.9, 0.5),
     "LossThreshold": LossThreshold(100),
+    "TopFraction": TopFraction(10, balance="labelled", scope="window", window=40),
+    "MixtureThreshold": MixtureThreshold(scope="window", window=40),
+    "CalibratedThreshold": CalibratedThreshold(),
+    "GatedThreshold": GatedThreshold(),
 }
 # Their state comes from fit, which every process calls on the same data.
 FITTED = {"ConstrainedConvexSelector", "LearnedConvexSelector"}
-# Of one process with as many points, the state of these is another: a quantile of its own points moves it.
-BY_PROCESS: set[str] = set()
 
 
 def test_no_rule_with_memory_is_forgotten() -> None:
@@ -101,7 +107,7 @@ def test_both_hold_the_same_state(name: str, on_two: Any) -> None:
         assert torch.equal(value, second[key]), key
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if name not in BY_PROCESS])
+@pytest.mark.parametrize("name", RULES)
 def test_it_is_the_state_of_one_process_with_all_points(name: str, on_two: Any) -> None:
     for key, value in on_one()[name].items():
         torch.testing.assert_close(on_two[0][name][key], value, msg=lambda text, key=key: f"{key}: {text}")
