@@ -15,9 +15,9 @@ from residual_ssl.selection.selector import Selector
 class GatedThreshold(Selector):
     """Weigh points by confidence above a threshold, a strict one where confident predictions are right.
 
-    Formula: ``w = c^γ·1[c > τ]``, γ = 1; ``τ = s`` where a share ≥ s of the labelled points with c ≥ s is right, s =
-    .95, else ``τ = clip(max(b·σ(β(c̄ - ½)), f·ĉ), low, high)``, b = .6, β = .5, f = .95, low = .3, high = .95, c̄ the mean
-    confidence of the batch, ĉ its moving average of momentum .99
+    Formula: ``w = c^γ·1[c > τ]``, γ = 1; ``τ = s`` where a share ≥ s of the labelled points with c ≥ s is right,
+    s = .95, else ``τ = clip(max(b·σ(β(c̄ - ½)), f·ĉ), low, high)``, b = .6, β = .5, f = .95, low = .3, high = .95, c̄ the
+    mean confidence of the batch, ĉ its moving average of momentum .99
 
     State: ĉ; the numbers of labelled points with c ≥ s and of right ones among them, over all processes; these fade by
     the momentum.

@@ -72,17 +72,17 @@ class MixtureThreshold(Selector):
         self.scope = scope
         self.iterations = iterations
         self.fallback = fallback
-        self.past = PastPoints(window) if scope == "window" else None
+        self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         points = judged_points(logits, valid)
         own = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
         fitted = list(own)
         if self.past is not None:
-            own[0] = own[0].to(self.past.confidence.dtype)  # a point equals itself in the window
+            own[0] = own[0].float()  # a point equals itself in the window
             if self.training:
-                self.past.add(*own)
-            fitted = [x.unsqueeze(0) for x in (self.past.confidence, self.past.label, self.past.filled)]
+                self.past.add(own[2], confidence=own[0], label=own[1])
+            fitted = [self.past.column(name) for name in ("confidence", "label", "filled")]
         classes = logits.shape[1] if self.per_class else 1
         scores, label, keep = fitted
         cell = label if self.per_class else torch.zeros_like(label)

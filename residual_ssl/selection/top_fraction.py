@@ -78,7 +78,7 @@ class TopFraction(ScheduledSelector):
         self.final = final
         self.balance = balance
         self.scope = scope
-        self.past = PastPoints(window) if scope == "window" else None
+        self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
         if balance == "labelled":
             self.add_class_state("labels", torch.zeros, "sum")
 
@@ -97,10 +97,10 @@ class TopFraction(ScheduledSelector):
         columns = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
         own = list(columns)
         if self.past is not None:
-            own[0] = own[0].to(self.past.confidence.dtype)  # a point equals itself in the window
+            own[0] = own[0].float()  # a point equals itself in the window
             if self.training:
-                self.past.add(*own)
-            columns = [x.unsqueeze(0) for x in (self.past.confidence, self.past.label, self.past.filled)]
+                self.past.add(own[2], confidence=own[0], label=own[1])
+            columns = [self.past.column(name) for name in ("confidence", "label", "filled")]
         threshold = self._thresholds(columns[0], columns[1], columns[2], logits.shape[1])
         chosen = own[0] >= threshold.gather(1, own[1])
         return self.select(points, chosen.reshape(points.valid.shape))

@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from selector_contract import judge, labels_for, random_logits
 
-from residual_ssl import Selector
+from residual_ssl import ConvexSelector, Selector
 from residual_ssl.selection import (
     CalibratedThreshold,
     CurriculumThreshold,
@@ -44,6 +44,8 @@ RULES: dict[str, Selector] = {
     "MixtureThreshold": MixtureThreshold(scope="window", window=40),
     "CalibratedThreshold": CalibratedThreshold(),
     "GatedThreshold": GatedThreshold(),
+    "ConvexSelector": ConvexSelector(pooling=0.5, momentum=0.5),
+    "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
 # Their state comes from fit, which every process calls on the same data.
 FITTED = {"ConstrainedConvexSelector", "LearnedConvexSelector"}
