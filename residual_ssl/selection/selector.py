@@ -138,10 +138,12 @@ class Selector(nn.Module):
         state.copy_(new)
         return new
 
-    @staticmethod
-    def over_processes(value: Tensor, reduction: Reduction = "sum") -> Tensor:
-        """A tensor combined over all processes, detached; itself on a single process."""
-        if not (dist.is_available() and dist.is_initialized()):
+    def over_processes(self, value: Tensor, reduction: Reduction = "sum") -> Tensor:
+        """A tensor combined over all processes, detached; itself on a single process.
+
+        In evaluation mode, too, it is the process's own: there a process may judge alone.
+        """
+        if not (self.training and dist.is_available() and dist.is_initialized()):
             return value
         total = value.detach().clone()
         dist.all_reduce(total, op=_OPERATIONS[reduction])
