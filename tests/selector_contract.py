@@ -48,7 +48,11 @@ def labels_for(logits: Tensor, seed: int = 0, ignore_index: int = 255) -> Tensor
 
 def evidence_for(selector: Selector, logits: Tensor) -> dict[str, Tensor]:
     """What the selector asks for beside logits, each point's from its own logits alone."""
-    made = {"truth": lambda: logits.argmin(1), "second": lambda: 0.5 * logits + 0.3 * logits.roll(1, 1)}
+    made = {
+        "truth": lambda: logits.argmin(1),
+        "second": lambda: 0.5 * logits + 0.3 * logits.roll(1, 1),
+        "earlier": lambda: torch.stack([logits.roll(1, 1), 0.5 * logits]),
+    }
     return {name: made[name]() for name in selector.evidence}
 
 

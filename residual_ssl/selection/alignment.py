@@ -69,6 +69,9 @@ class DistributionAlignment(Selector):
         self.add_class_state("predicted", torch.zeros, "mean")
         self.add_class_state("wanted", uniform, "mean")
 
+    def begin(self, steps: int) -> None:
+        self.rule.begin(steps)
+
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.training and self.prior == "labelled":
             self.size_states(logits.shape[1])

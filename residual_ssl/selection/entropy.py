@@ -34,7 +34,7 @@ class EntropyPercentile(ScheduledSelector):
     the classes of rank [3, 20); here those are negative labels of the point itself.
 
     Args:
-        total_steps: T.
+        total_steps: T; None: what :meth:`begin` is told.
         unreliable: α₀ in [0, 1], the share left out at the start.
         negative_ranks: (r₀, r₁) with 1 ≤ r₀ < r₁; ranks that do not exist are passed over. None: no negative labels.
 
@@ -51,7 +51,9 @@ class EntropyPercentile(ScheduledSelector):
         tensor([False,  True,  True])
     """
 
-    def __init__(self, total_steps: int, unreliable: float = 0.2, negative_ranks: Sequence[int] | None = None) -> None:
+    def __init__(
+        self, total_steps: int | None = None, unreliable: float = 0.2, negative_ranks: Sequence[int] | None = None
+    ) -> None:
         super().__init__(total_steps)
         if not 0 <= unreliable <= 1:
             raise InvalidInputError(f"unreliable: got {unreliable}, expected a share in [0, 1]")

@@ -80,7 +80,7 @@ class LossThreshold(ScheduledSelector):
     soft labels for the time before ρ_min are left out.
 
     Args:
-        total_steps: T.
+        total_steps: T; None: what :meth:`begin` is told.
         decay: γ > 0, above 1.
         scale: C > 0.
         smallest: ρ_min > 0.
@@ -99,7 +99,7 @@ class LossThreshold(ScheduledSelector):
 
     def __init__(
         self,
-        total_steps: int,
+        total_steps: int | None = None,
         decay: float = 1.27,
         scale: float = 1.0001,
         smallest: float = 0.05,
@@ -124,7 +124,7 @@ class LossThreshold(ScheduledSelector):
         known = torch.where(points.valid, target, torch.zeros_like(target))
         losses = torch.where(points.valid, -logs.gather(1, known.unsqueeze(1)).squeeze(1), 0.0)
         found = self.reduced("loss", torch.stack([losses.sum(), points.valid.sum().to(losses.dtype)]))
-        measuring = self.step <= self.warmup * self.total_steps
+        measuring = self.step <= self.warmup * self.total
         self.loss.add_(torch.where(measuring, found, torch.zeros_like(found)))
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:

@@ -52,7 +52,8 @@ class Selector(nn.Module):
     """
 
     #: Keyword arguments that ``forward`` needs beside logits and valid: ``"truth"``, the true class ids ``(B, *S)``;
-    #: ``"second"``, another model's or view's logits of the same points ``(B, K, *S)``.
+    #: ``"second"``, another model's or view's logits of the same points ``(B, K, *S)``; ``"earlier"``, the logits of
+    #: earlier states of the model ``(J, B, K, *S)``.
     evidence: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -62,6 +63,12 @@ class Selector(nn.Module):
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         raise NotImplementedError
+
+    def begin(self, steps: int) -> None:
+        """Told of the number of training steps before the first of them, and not when a training is continued.
+
+        Rules with a schedule override it and keep the number as state; for the others it does nothing.
+        """
 
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         """Told of a step's labelled predictions ``(B, K, *S)`` and their class ids ``(B, *S)``, before ``forward``.

@@ -39,7 +39,7 @@ class TopFraction(ScheduledSelector):
     at the threshold it draws some at random, here all count).
 
     Args:
-        total_steps: T.
+        total_steps: T; None: what :meth:`begin` is told.
         fraction: r₀ in [0, 1].
         final: r₁ in [0, 1].
         balance: ``"none"``, ``"predicted"`` or ``"labelled"``. Before any labels, labelled is predicted.
@@ -61,7 +61,7 @@ class TopFraction(ScheduledSelector):
 
     def __init__(
         self,
-        total_steps: int,
+        total_steps: int | None = None,
         fraction: float = 0.2,
         final: float = 1.0,
         balance: Balance = "predicted",

@@ -72,6 +72,12 @@ def test_labels_and_soft_targets_can_stay_those_of_the_prediction_itself() -> No
     torch.testing.assert_close(chosen.target, logits.softmax(1))
 
 
+def test_the_rule_inside_is_told_of_the_steps() -> None:
+    rule = EntropyPercentile()
+    DistributionAlignment(rule).begin(7)
+    assert rule.total == 7
+
+
 def test_before_any_training_a_prediction_is_judged_as_it_is() -> None:
     logits = random_logits((9, 4))
     rule = DistributionAlignment(FixedThreshold(0.6)).eval()
