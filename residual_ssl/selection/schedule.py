@@ -13,8 +13,8 @@ class ScheduledSelector(Selector):
     """A rule that knows how far training has come, by counting its own calls in training mode.
 
     Args:
-        total_steps: T ≥ 1, number of steps of the whole training; None: what :meth:`begin` is told. Before that the rule
-            is at the start of the training.
+        total_steps: T ≥ 1, number of steps of the whole training; None: what :meth:`begin` is told. Before that the
+            rule is at the start of the training.
 
     Raises:
         InvalidInputError: a ``total_steps`` that is not such a number.
