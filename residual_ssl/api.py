@@ -76,7 +76,7 @@ def predict(
     selector = getattr(trained.algorithm, "selector", None)
     if selector is None or selector.evidence:
         selector = ConvexSelector()
-    selector.to(trained.device)
+    selector.to(trained.device).eval()
     written = []
     for file, name in zip(files, result_names(files), strict=True):
         place = Path(out) / name

@@ -2,10 +2,13 @@
 
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from residual_ssl import Selection, Selector
 
@@ -26,23 +29,90 @@ def fields_of(selection: Selection) -> dict[str, Tensor]:
 
 
 def assert_same(first: Selection, second: Selection, **tolerance: float) -> None:
-    for (name, a), b in zip(fields_of(first).items(), fields_of(second).values(), strict=True):
+    pairs = [(name, a, fields_of(second)[name]) for name, a in fields_of(first).items()]
+    for name in ("target", "negative"):
+        a, b = getattr(first, name), getattr(second, name)
+        assert (a is None) == (b is None), name
+        pairs += [] if a is None else [(name, a, b)]
+    for name, a, b in pairs:
         torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}", **tolerance)
 
 
+def labels_for(logits: Tensor, seed: int = 0, ignore_index: int = 255) -> Tensor:
+    """Labels that agree with most predictions, above all the confident ones; some points have none."""
+    generator = torch.Generator().manual_seed(seed)
+    probability = logits.double().softmax(1).movedim(1, -1)
+    drawn = probability.flatten(0, -2).multinomial(1, generator=generator).view(probability.shape[:-1])
+    return torch.where(torch.rand(drawn.shape, generator=generator) < 0.1, ignore_index, drawn)
+
+
+def evidence_for(selector: Selector, logits: Tensor) -> dict[str, Tensor]:
+    """What the selector asks for beside logits, each point's from its own logits alone."""
+    made = {
+        "truth": lambda: logits.argmin(1),
+        "second": lambda: 0.5 * logits + 0.3 * logits.roll(1, 1),
+        "earlier": lambda: torch.stack([logits.roll(1, 1), 0.5 * logits]),
+    }
+    return {name: made[name]() for name in selector.evidence}
+
+
+def judge(selector: Selector, logits: Tensor, valid: Tensor | None = None) -> Selection:
+    return selector(logits, valid, **evidence_for(selector, logits))
+
+
+class NothingWaits(TorchDispatchMode):
+    """Refuses operations for which the host would wait for a GPU: values, or shapes, that depend on data."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "bincount", "is_nonzero", "_unique2", "equal", "item")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1]
+        )
+        if name in self.waiting or by_mask:
+            raise AssertionError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
 class SelectorContract:
-    """Subclasses give :meth:`make`; ``per_sample`` says whether a sample's result depends on that sample alone."""
+    """Subclasses give :meth:`make`.
+
+    Attributes:
+        per_sample: whether a sample's result depends on that sample alone.
+        host_free: whether the rule promises never to wait for the device, and to compile in one graph.
+        own_label: whether the pseudo-label is the largest logit.
+        tolerance: how far weights may be from each other for another order of the points.
+    """
 
     per_sample = True
+    host_free = True
+    own_label = True
+    tolerance = 1e-9
 
     def make(self) -> Selector:
         raise NotImplementedError
+
+    def _judge(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        return judge(self.make(), logits, valid)
+
+    def trained(self) -> Selector:
+        """The rule after a few steps of training, with labels where it learns from them."""
+        selector = self.make()
+        for step in range(3):
+            self.train_step(selector, step)
+        return selector
+
+    def train_step(self, selector: Selector, step: int) -> Selection:
+        labelled = random_logits((3, 5, 6, 4), torch.float32, seed=100 + step)
+        selector.observe(labelled, labels_for(labelled, step))
+        return judge(selector, random_logits((3, 5, 7, 5), torch.float32, seed=200 + step))
 
     @pytest.mark.parametrize("shape", SHAPES)
     @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
     def test_shapes_dtypes_and_ranges(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         logits = random_logits(shape, dtype)
-        chosen = self.make()(logits)
+        chosen = self._judge(logits)
         points = (shape[0], *shape[2:])
         assert all(value.shape == points for value in fields_of(chosen).values())
         assert chosen.label.dtype == torch.int64
@@ -52,16 +122,25 @@ class SelectorContract:
         assert bool((chosen.weight >= 0).all())
         assert bool((chosen.weight <= 1).all())
         assert bool((chosen.weight[chosen.trusted] == 1).all())
-        assert torch.equal(chosen.label, logits.argmax(1))
+        assert not self.own_label or torch.equal(chosen.label, logits.argmax(1))
+        assert not chosen.weight.requires_grad
+        if chosen.target is not None:
+            assert chosen.target.shape == logits.shape
+            assert chosen.target.dtype == expected
+            torch.testing.assert_close(chosen.target.sum(1), torch.ones(points, dtype=expected))
+        if chosen.negative is not None:
+            assert chosen.negative.shape == logits.shape
+            assert chosen.negative.dtype == torch.bool
+            assert not chosen.negative.gather(1, chosen.label.unsqueeze(1)).any()
 
     @pytest.mark.parametrize("shape", SHAPES)
     def test_single_precision_agrees_with_double(self, shape: tuple[int, ...]) -> None:
-        exact, single = self.make()(random_logits(shape)), self.make()(random_logits(shape, torch.float32))
+        exact, single = self._judge(random_logits(shape)), self._judge(random_logits(shape, torch.float32))
         torch.testing.assert_close(single.weight.double(), exact.weight, atol=1e-4, rtol=0)
 
     def test_no_valid_point(self) -> None:
         logits = random_logits((2, 5, 6, 6))
-        chosen = self.make()(logits, torch.zeros(2, 6, 6, dtype=torch.bool))
+        chosen = self._judge(logits, torch.zeros(2, 6, 6, dtype=torch.bool))
         assert not chosen.weight.any()
         assert not chosen.trusted.any()
         assert chosen.coverage == 0
@@ -70,75 +149,125 @@ class SelectorContract:
         logits = random_logits((2, 5, 6, 6))
         valid = torch.ones(2, 6, 6, dtype=torch.bool)
         valid[0] = False
-        chosen = self.make()(logits, valid)
+        chosen = self._judge(logits, valid)
         assert not chosen.weight[0].any()
         assert all(bool(value.isfinite().all()) for value in fields_of(chosen).values())
-        torch.testing.assert_close(chosen.weight[1:], self.make()(logits[1:]).weight)
+        torch.testing.assert_close(chosen.weight[1:], self._judge(logits[1:]).weight)
 
     def test_invalid_points_have_no_influence(self) -> None:
         logits = random_logits((2, 5, 6, 6))
         valid = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(1)) > 0.4
         changed = torch.where(valid.unsqueeze(1), logits, 50 * random_logits((2, 5, 6, 6), seed=2))
-        torch.testing.assert_close(self.make()(logits, valid).weight, self.make()(changed, valid).weight)
+        torch.testing.assert_close(self._judge(logits, valid).weight, self._judge(changed, valid).weight)
 
     @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
     def test_points_with_non_finite_logits_are_left_out_and_counted(self, bad: float) -> None:
         logits = random_logits((2, 5, 6, 6))
         broken = logits.clone()
         broken[0, 2, 3, 3] = bad
-        chosen = self.make()(broken)
+        chosen = self._judge(broken)
         valid = torch.ones(2, 6, 6, dtype=torch.bool)
         valid[0, 3, 3] = False
         assert chosen.diagnostics["nonfinite"] == 1
         assert torch.equal(chosen.valid, valid)
         assert all(bool(value.isfinite().all()) for value in fields_of(chosen).values())
-        torch.testing.assert_close(chosen.weight, self.make()(logits, valid).weight)
+        assert chosen.negative is None or not chosen.negative[0, :, 3, 3].any()
+        assert chosen.target is None or bool(chosen.target.isfinite().all())
+        torch.testing.assert_close(chosen.weight, self._judge(logits, valid).weight)
 
     def test_two_classes(self) -> None:
-        chosen = self.make()(random_logits((2, 2, 8, 8)))
+        chosen = self._judge(random_logits((2, 2, 8, 8)))
         assert bool((chosen.residual == 0).all())
         assert 0 < chosen.coverage <= 1
 
     def test_a_shift_of_the_logits_changes_nothing(self) -> None:
         logits = random_logits((2, 5, 8, 8))
         shift = 10 * torch.randn(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-        assert_same(self.make()(logits + shift), self.make()(logits), atol=1e-9, rtol=1e-9)
+        assert_same(self._judge(logits + shift), self._judge(logits), atol=1e-9, rtol=1e-9)
 
     def test_a_permutation_of_the_points_permutes_the_result(self) -> None:
         logits = random_logits((2, 5, 60))
         order = torch.randperm(60, generator=torch.Generator().manual_seed(4))
-        plain = self.make()(logits)
-        assert_same(self.make()(logits[:, :, order]), plain.map(lambda points: points[:, order]), atol=1e-9, rtol=1e-9)
+        plain = self._judge(logits).map(lambda points: points[..., order])
+        moved = self._judge(logits[:, :, order])
+        assert_same(moved, plain, atol=self.tolerance, rtol=self.tolerance)
 
     def test_a_batch_equals_the_loop_over_its_samples(self) -> None:
         if not self.per_sample:
             pytest.skip("the rule looks at the whole batch")
         logits = random_logits((4, 5, 8, 8))
-        whole = self.make()(logits)
-        parts = [self.make()(sample.unsqueeze(0)) for sample in logits]
+        whole = self._judge(logits)
+        parts = [self._judge(sample.unsqueeze(0)) for sample in logits]
         torch.testing.assert_close(whole.weight, torch.cat([part.weight for part in parts]))
 
     def test_autocast_changes_nothing(self) -> None:
         logits = random_logits((2, 5, 8, 8), torch.float32)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            mixed = self.make()(logits)
-        assert_same(mixed, self.make()(logits))
+            mixed = self._judge(logits)
+        assert_same(mixed, self._judge(logits))
 
     def test_copies_and_pickles_work_alike(self) -> None:
         selector = self.make()
         logits = random_logits((2, 5, 8, 8))
         twins = [copy.deepcopy(selector), pickle.loads(pickle.dumps(selector)), self.make()]
         twins[2].load_state_dict(selector.state_dict())
-        expected = selector(logits)
+        expected = judge(selector, logits)
         for twin in twins:
-            assert_same(twin(logits), expected)
+            assert_same(judge(twin, logits), expected)
+
+    def test_training_goes_on_from_a_saved_state_as_it_would_have(self) -> None:
+        selector, restored = self.trained(), self.make()
+        restored.load_state_dict(copy.deepcopy(selector.state_dict()))
+        for step in (3, 4):
+            assert_same(self.train_step(restored, step), self.train_step(selector, step))
+        for name, value in selector.state_dict().items():
+            assert torch.equal(restored.state_dict()[name], value), name
+
+    def test_evaluation_leaves_the_state_as_it_is(self) -> None:
+        selector = self.trained().eval()
+        before = copy.deepcopy(selector.state_dict())
+        first, again = self.train_step(selector, 3), self.train_step(selector, 3)
+        assert_same(first, again)
+        assert all(torch.equal(value, before[name]) for name, value in selector.state_dict().items())
+
+    def test_state_stays_finite_through_batches_without_a_valid_point(self) -> None:
+        selector, logits = self.trained(), random_logits((2, 5, 4, 4), torch.float32)
+        selector.observe(logits, torch.full((2, 4, 4), 255))
+        judge(selector, logits, torch.zeros(2, 4, 4, dtype=torch.bool))
+        judge(selector, torch.full_like(logits, torch.nan))
+        assert all(bool(value.isfinite().all()) for value in selector.state_dict().values())
+        chosen = self.train_step(selector, 3)
+        assert all(bool(value.isfinite().all()) for value in fields_of(chosen).values())
+
+    def test_nothing_waits_for_the_device(self) -> None:
+        if not self.host_free:
+            pytest.skip("the rule solves its program on the host")
+        selector, logits = self.trained(), random_logits((2, 5, 6, 6), torch.float32)
+        target, valid = labels_for(logits), torch.ones(2, 6, 6, dtype=torch.bool)
+        with NothingWaits():
+            selector.observe(logits, target)
+            judge(selector, logits, valid)
+
+    def test_it_compiles_in_one_graph(self) -> None:
+        if not self.host_free:
+            pytest.skip("the rule solves its program on the host")
+        eager, traced = self.trained(), self.trained()
+        logits = random_logits((2, 5, 6, 6), torch.float32)
+        torch.compiler.reset()
+        compiled: Callable[[Tensor], Selection] = torch.compile(
+            lambda x: judge(traced, x), backend="aot_eager", fullgraph=True
+        )
+        for _ in range(2):
+            assert_same(compiled(logits), judge(eager, logits), atol=1e-6, rtol=1e-5)
+        for name, value in eager.state_dict().items():
+            torch.testing.assert_close(traced.state_dict()[name], value)
 
     def test_wrong_input_is_named(self) -> None:
         with pytest.raises(ValueError, match=r"logits: got torch.int64"):
-            self.make()(torch.zeros(2, 5, dtype=torch.int64))
+            self._judge(torch.zeros(2, 5, dtype=torch.int64))
         with pytest.raises(ValueError, match=r"logits: got shape \(2, 1, 4\)"):
-            self.make()(torch.zeros(2, 1, 4))
+            self._judge(torch.zeros(2, 1, 4))
         with pytest.raises(ValueError, match=r"valid: got torch.bool of shape \(2, 3\)"):
-            self.make()(torch.zeros(2, 5, 4), torch.ones(2, 3, dtype=torch.bool))
+            self._judge(torch.zeros(2, 5, 4), torch.ones(2, 3, dtype=torch.bool))
         with pytest.raises(ValueError, match=r"valid: got torch.float32"):
-            self.make()(torch.zeros(2, 5, 4), torch.ones(2, 4))
+            self._judge(torch.zeros(2, 5, 4), torch.ones(2, 4))

@@ -24,7 +24,7 @@ class TrainedRun:
         path: the checkpoint file.
         task: built from the configuration in the checkpoint; reads no data before it is asked to.
         model: in evaluation mode, on ``device``.
-        algorithm: as configured, for its selector; with its trained state where the checkpoint is one of training.
+        algorithm: as configured, in evaluation mode, with the trained memory of its selector.
         config: settings of the run.
         step: training step of the checkpoint.
         device: where ``model`` is.
@@ -74,4 +74,7 @@ def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
     else:
         model = task.build_model()
         checkpoint.restore_weights(model, stored["model"], path)
+        if "selector" in stored:
+            algorithm.selector.load_state_dict(stored["selector"])  # type: ignore[union-attr]
+    algorithm.eval()
     return TrainedRun(path, task, model.to(where).eval(), algorithm, config, stored["step"], where)

@@ -165,6 +165,9 @@ class Run:
             "class_names": list(prepared.task.class_names),
             "step": self.step,
         }
+        selector = getattr(prepared.algorithm, "selector", None)
+        if selector is not None:  # its memory, so that it judges predictions as it judged in training
+            content["selector"] = selector.state_dict()
         if weights_of is None:
             scaler = prepared.accelerator.scaler
             content |= {

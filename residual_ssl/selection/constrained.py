@@ -57,8 +57,18 @@ class ConstrainedConvexSelector(Selector):
     Without coupling constraints ``w_j = clip((q_j - ρ)/γ, 0, 1)``. Coverage and shares carry slacks at a high price,
     so the program always has a solution, and a unique one. Bins are nodes of a piecewise linear function of
     confidence: a point between two nodes counts for both and gets the weight in between, so what holds for the bins
-        holds for the
-    points. The size of the program is that of the table, never that of the image.
+    holds for the points. The size of the program is that of the table, never that of the image.
+
+    Formula: the program above; without coupling constraints ``w = clip((q - ρ)/γ, 0, 1)``, ρ = .7, γ = .2
+
+    State: class shares and correctness of each class at each confidence, from :meth:`fit`, which every process calls
+    on the same data; none changes in ``forward``.
+
+    Cost: a quadratic program of K·bins variables on the CPU for each batch; the device waits for it.
+
+    Use: where a budget or bands on class shares must hold, and labelled samples outside training are at hand to fit on.
+
+    Source: the bands on class shares are those of class-balanced self-training, arXiv 1810.07911, as constraints.
 
     Args:
         num_classes: K ≥ 2.
@@ -77,8 +87,6 @@ class ConstrainedConvexSelector(Selector):
 
     Raises:
         InvalidInputError: a choice outside its range; logits of another number of classes.
-
-    Source: the bands on class shares are those of class-balanced self-training, arXiv 1810.07911, as constraints.
 
     Example:
         >>> import torch

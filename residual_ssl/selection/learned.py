@@ -37,6 +37,17 @@ class LearnedConvexSelector(Selector):
     anew for every image, the program of :meth:`fit` stays: affinities of a group's own program average to 0 in every
     group, and would rank a hopeless image like a perfect one.
 
+    Formula: ``w = min(1, q/ρ)``, ``q = σ((fᵀA f - θ)/τ)``, ``f = M x``, ρ = .95; A: affinity of the partition
+
+    State: M, A, θ, τ and the standardisation of the features, from :meth:`fit`, which every process calls on the same
+    data; none changes in ``forward``.
+
+    Cost: some ten passes, among them windows around each point; seconds for a fit.
+
+    Use: where a few hundred labelled samples can be kept out of training: it ranks better than confidence does.
+
+    Source: the program is that of CSL, arXiv 2509.16704, §3.3; learning its metric is this library's own.
+
     Args:
         dimensions: d ≥ 2. With 2 the rule is close to a linear one; 3 can curve it.
         gamma: weight γ > 0 of the quadratic term of the program, relative to ``tr G``.
@@ -50,8 +61,6 @@ class LearnedConvexSelector(Selector):
     Raises:
         InvalidInputError: an argument outside these ranges.
         NotFittedError: use before :meth:`fit`.
-
-    Source: the program is that of CSL, arXiv 2509.16704, §3.3; learning its metric is this library's own.
 
     Example:
         >>> import torch

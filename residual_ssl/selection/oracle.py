@@ -16,6 +16,16 @@ class OracleSelection(Selector):
     It needs the true labels of unlabelled data and so is no method: it says how far selection alone could go. The share
     of the way from :class:`NoSelection` to here is a rule's *gap closed*.
 
+    Formula: ``w = 1[y = truth]``
+
+    State: none.
+
+    Cost: one pass; the true labels of unlabelled data.
+
+    Use: as the upper row of every comparison, never as a method.
+
+    Source: the definition of a right label.
+
     Args of ``forward``:
         logits, valid: as :class:`Selector`.
         truth: int64 ``(B, *S)`` true class ids; an id outside [0, K), such as an ignore index, is never right.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,19 +55,18 @@ class Selection:
 
         Points stand in the last dimensions of all of them, samples in the first.
         """
-        return replace(self, **{name: function(value) for name, value in self._tensors().items()})
+        changes: dict[str, Any] = {name: function(value) for name, value in self._tensors().items()}
+        return replace(self, **changes)
 
     def mixed(self, other: Selection, take_other: Tensor) -> Selection:
         """Points of ``other`` where bool ``take_other`` ``(B, *S)``, of this selection elsewhere (CutMix of labels)."""
         theirs = other._tensors()
         by_class = {"target": take_other.unsqueeze(1), "negative": take_other.unsqueeze(1)}
-        return replace(
-            self,
-            **{
-                name: torch.where(by_class.get(name, take_other), theirs[name], own)
-                for name, own in self._tensors().items()
-            },
-        )
+        changes: dict[str, Any] = {
+            name: torch.where(by_class.get(name, take_other), theirs[name], own)
+            for name, own in self._tensors().items()
+        }
+        return replace(self, **changes)
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "diagnostics"}

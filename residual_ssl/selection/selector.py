@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -29,7 +30,9 @@ class Selector(nn.Module):
 
     A rule with memory (a running threshold, class counts) declares it once with :meth:`add_state`, which makes it a
     buffer, so that it moves with the module and goes into checkpoints, and updates it only from statistics passed
-    through :meth:`reduced`, so that all processes of a distributed run hold the same state.
+    through :meth:`reduced`, so that all processes of a distributed run hold the same state. Memory by class is
+    declared with :meth:`add_class_state` and takes its size from the first prediction. Memory changes in
+    training mode alone: a rule that judges for a report is set to ``eval()`` and stays as it is.
 
     Example:
         >>> import torch
@@ -56,6 +59,7 @@ class Selector(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._reductions: dict[str, Reduction] = {}
+        self._starts: dict[str, Callable[[int], Tensor]] = {}
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         raise NotImplementedError
@@ -79,14 +83,86 @@ class Selector(nn.Module):
         self.register_buffer(name, default.clone())
         self._reductions[name] = reduction
 
-    def reduced(self, name: str, value: Tensor) -> Tensor:
-        """A batch statistic combined over all processes, as declared for state ``name``; itself on a single process."""
+    def add_class_state(self, name: str, start: Callable[[int], Tensor], reduction: Reduction) -> None:
+        """Declare a state tensor whose shape depends on the number of classes K.
+
+        It is empty until :meth:`size_states` gives it the value ``start(K)``, or a filled one is loaded. ``start`` is a
+        function of a module, so that rules can be pickled.
+        """
+        self.add_state(name, torch.zeros(0), reduction)
+        self._starts[name] = start
+
+    def size_states(self, num_classes: int) -> None:
+        """Give the states by class their start for K classes, where they have none yet: first thing in ``forward``.
+
+        Raises:
+            InvalidInputError: a prediction of another number of classes than the state's.
+        """
+        for name, start in self._starts.items():
+            state: Tensor = getattr(self, name)
+            expected = start(num_classes)
+            if state.numel() == 0:
+                setattr(self, name, expected.to(state.device, state.dtype))
+            elif state.shape != expected.shape:
+                raise InvalidInputError(
+                    f"logits: got {num_classes} classes, for which {name} of {type(self).__name__} has shape "
+                    f"{tuple(expected.shape)}, expected as many as it has seen, shape {tuple(state.shape)}; "
+                    "make a selector for each number of classes"
+                )
+
+    def reduced(self, name: str, value: Tensor, count: Tensor | None = None) -> Tensor:
+        """A batch statistic combined over all processes, as declared for state ``name``; itself on a single process.
+
+        Args:
+            name: of the state that the statistic belongs to.
+            value: the statistic of this process.
+            count: for a mean, the number of points behind it, of the shape of ``value`` or a scalar: processes count by
+                their points, and where none has any, whatever ``value`` is, the result is the state itself. None: all
+                processes count alike.
+        """
         reduction = self._reductions[name]
-        if not (dist.is_available() and dist.is_initialized()):
+        if count is not None:
+            count = count.to(value.dtype).expand_as(value)
+            sums = torch.stack([torch.where(count > 0, value * count, torch.zeros_like(value)), count]).detach()
+            total, points = self.over_processes(sums, "sum")
+            return torch.where(points > 0, total / points.clamp(min=1), getattr(self, name).to(value.dtype))
+        return self.over_processes(value, reduction)
+
+    def moved(self, name: str, value: Tensor, momentum: float | Tensor, count: Tensor | None = None) -> Tensor:
+        """State ``name`` after one step of a moving average: ``m·state + (1-m)·value``, detached, in value's dtype.
+
+        Args:
+            name: of the state, which is updated; in evaluation mode it is returned as it stands.
+            value: statistic of the batch.
+            momentum: m.
+            count: as in :meth:`reduced`.
+        """
+        state: Tensor = getattr(self, name)
+        old = state.to(value.dtype)
+        if not self.training:
+            return old
+        new = momentum * old + (1 - momentum) * self.reduced(name, value.detach(), count)
+        state.copy_(new)
+        return new
+
+    def over_processes(self, value: Tensor, reduction: Reduction = "sum") -> Tensor:
+        """A tensor combined over all processes, detached; itself on a single process.
+
+        In evaluation mode, too, it is the process's own: there a process may judge alone.
+        """
+        if not (self.training and dist.is_available() and dist.is_initialized()):
             return value
         total = value.detach().clone()
         dist.all_reduce(total, op=_OPERATIONS[reduction])
         return total / dist.get_world_size() if reduction == "mean" else total
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        # States by class have no size before the first prediction; a fresh selector takes that of the checkpoint.
+        for name in self._starts:
+            if prefix + name in state_dict:
+                own: Tensor = getattr(self, name)
+                setattr(self, name, torch.empty_like(state_dict[prefix + name], dtype=own.dtype, device=own.device))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def select(

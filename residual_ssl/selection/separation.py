@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,6 +46,8 @@ def convex_partition(
     gamma: float = 0.0,
     temperature: float = 0.0,
     solver: str = "closed_form",
+    pooled_gram: Tensor | None = None,
+    pooling: Tensor | float = 0.0,
 ) -> ConvexPartition:
     """Partition groups of points in two and find the reliable side.
 
@@ -59,14 +62,17 @@ def convex_partition(
         gamma: weight of the quadratic term of the program.
         temperature: 0 assigns by the sign of the affinity; τ > 0 softly, by ``σ(a/τ)``, with gradients.
         solver: as in :func:`solve_partition`.
+        pooled_gram: ``(d, d)``, towards which every group's G is drawn before the program is solved; None: not at all.
+        pooling: how far, in [0, 1]; 1 puts it in place of the group's own.
 
     Returns:
-        A partition. Where a cluster is empty the other one is the reliable one; where a group has no valid point,
-        membership, mean and variance are 0.
+        A partition, with the groups' own G. Where a cluster is empty the other one is the reliable one; where a group
+        has no valid point, membership, mean and variance are 0.
 
     Source: CSL, arXiv 2509.16704, §3.3.
     """
-    options = {"dispersion_penalty": dispersion_penalty, "gamma": gamma, "temperature": temperature}
+    options: dict[str, Any] = {"dispersion_penalty": dispersion_penalty, "gamma": gamma, "temperature": temperature}
+    options |= {"pooled_gram": pooled_gram, "pooling": pooling}
     together = _groups_together(valid)
     if together >= len(valid):
         return _partition(features, valid, solver=solver, **options)
@@ -97,13 +103,16 @@ def _partition(
     gamma: float,
     temperature: float,
     solver: str,
+    pooled_gram: Tensor | None,
+    pooling: Tensor | float,
 ) -> ConvexPartition:
     masked = [torch.where(valid, f, 0.0) for f in features]
     products = _products(masked)
     judged = valid.to(products[0, 0].dtype)
     gram = _gram(products, len(masked)) / _total(judged).clamp(min=1)[:, None, None]
-    program, fallbacks = solve_partition_counted(gram, gamma=gamma, solver=solver)
-    affinity = _affinity(products, gram, program)
+    drawn = gram if pooled_gram is None else gram + pooling * (pooled_gram.to(gram.dtype) - gram)
+    program, fallbacks = solve_partition_counted(drawn, gamma=gamma, solver=solver)
+    affinity = _affinity(products, drawn, program)
     # 0 and 1 as numbers: multiplying by them is many times faster on a CPU than choosing by a bool.
     hard = temperature == 0
     first = affinity.sign().clamp_(min=0) if hard else judged * torch.sigmoid(affinity / temperature)

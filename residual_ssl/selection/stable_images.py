@@ -15,25 +15,29 @@ from residual_ssl.selection.selector import Selector
 class StableImages(Selector):
     """Trust every point of the images whose predictions changed least while the teacher learned.
 
-    The stability of an image is ``s = mean_j mIoU(y_j, y)``: the agreement of the labels of J earlier states with those
-    of the last, as mean IoU over the classes that either predicts. Images among the most stable ``share`` of the last
-    ``window`` images, these included, are trusted.
+    Formula: ``w = 1[s ranks among the first share·W of the last W images]``, all points of an image alike; stability
+    ``s = mean_j mIoU(y_j, y)``, the agreement of the labels of J earlier states with those of the last, as mean IoU over
+    the classes that either predicts; share = .5, W = 4096
+
+    State: the last W stabilities, of all processes.
+
+    Cost: a confusion matrix for each image and earlier state, and a comparison of each image with the window.
+
+    Use: in self-training with a teacher that has finished, to begin with the images that it has settled on.
+
+    Source: ST++, arXiv 2106.05095, §3.3, which ranks the whole unlabelled set: a window as long as that, once full,
+    does the same.
 
     Args:
-        share: share of images to trust, in (0, 1]; ST++ takes one half in its first round.
-        window: images that the share refers to. ST++ ranks the whole unlabelled set: a window as long as that, once
-            full, does the same.
+        share: share of images to trust, in (0, 1].
+        window: W, images that the share refers to, these of the batch included.
 
     Args of ``forward``:
         logits, valid: as :class:`Selector`.
         earlier: logits of the earlier states, ``(J, B, K, *S)``, J ≥ 1.
 
-    State: the last ``window`` stabilities, of all processes.
-
     Raises:
         InvalidInputError: a share outside (0, 1], an empty window; earlier predictions of another shape.
-
-    Source: ST++, arXiv 2106.05095, §3.3.
 
     Example:
         >>> import torch
@@ -68,11 +72,12 @@ class StableImages(Selector):
                 "logits of J earlier states"
             )
         stability = image_stability(points.label, earlier.argmax(2), points.valid, logits.shape[1])
-        self._remember(stability)
+        if self.training:
+            self._remember(stability)
         known = torch.arange(self.window, device=stability.device) < self.count
-        # The number of images that rank at least as high, as a share of those remembered.
+        # How many of the images remembered rank higher.
         ahead = ((self.recent > stability.unsqueeze(1)) & known).sum(1)
-        trusted = ahead < self.share * self.count.clamp(max=self.window)
+        trusted = ahead < self.share * self.count.clamp(1, self.window)
         return self.select(points, trusted.reshape(-1, *[1] * (points.label.dim() - 1)).expand_as(points.label))
 
     def _remember(self, stability: Tensor) -> None:

@@ -13,10 +13,18 @@ from residual_ssl.selection.selector import Selector
 class FixedThreshold(Selector):
     """Trust every point whose confidence reaches a threshold: ``w = 1[c ≥ τ]``.
 
-    Args:
-        threshold: τ in [0, 1].
+    Formula: ``w = 1[c ≥ τ]``, τ = .95
+
+    State: none.
+
+    Cost: one pass.
+
+    Use: a first choice, with a model that is well calibrated and classes of like difficulty.
 
     Source: FixMatch, arXiv 2001.07685, eq. 4.
+
+    Args:
+        threshold: τ in [0, 1].
 
     Example:
         >>> import torch
@@ -40,6 +48,16 @@ class FixedThreshold(Selector):
 
 class NoSelection(FixedThreshold):
     """Trust every valid point: the baseline that a selection rule has to beat.
+
+    Formula: ``w = 1``
+
+    State: none.
+
+    Cost: one pass.
+
+    Use: as the lower row of every comparison; with two networks that teach each other (CPS), whose labels differ.
+
+    Source: Pseudo-Label, Lee, ICML Workshop on Challenges in Representation Learning 2013; CPS, arXiv 2106.01226.
 
     Example:
         >>> import torch

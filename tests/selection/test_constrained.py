@@ -24,6 +24,7 @@ def bound_to(prior: list[float], bins: int) -> ConstrainedConvexSelector:
 
 class TestContract(SelectorContract):
     per_sample = False
+    host_free = False
 
     def make(self) -> ConstrainedConvexSelector:
         return ConstrainedConvexSelector(5, PRIOR, coverage=(0.2, 0.6))

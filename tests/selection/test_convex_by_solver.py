@@ -20,11 +20,15 @@ from residual_ssl.ema import EMATeacher
 
 
 class TestHard(SelectorContract):
+    host_free = False
+
     def make(self) -> ConvexSelector:
         return ConvexSelector(solver="cvxpylayers")
 
 
 class TestSoft(SelectorContract):
+    host_free = False
+
     def make(self) -> ConvexSelector:
         return ConvexSelector(solver="cvxpylayers", gamma=0.01, temperature=0.5)
 

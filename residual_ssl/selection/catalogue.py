@@ -1,0 +1,50 @@
+"""The rules of this package and what their docstrings say of them, for a table of all."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.selector import Selector
+
+PARTS = ("Formula", "State", "Cost", "Use", "Source")
+_PART = re.compile(rf"^({'|'.join(PARTS)}): (.+?)(?=\n\s*\n|\Z)", re.M | re.S)
+
+
+def selection_rules() -> dict[str, type[Selector]]:
+    """Every public rule of :mod:`residual_ssl.selection` by its name, in alphabetical order.
+
+    Example:
+        >>> "FixedThreshold" in selection_rules()
+        True
+    """
+    import residual_ssl.selection as package
+
+    public = {name: getattr(package, name) for name in sorted(package.__all__)}
+    return {
+        name: value
+        for name, value in public.items()
+        if inspect.isclass(value) and issubclass(value, Selector) and value is not Selector
+    }
+
+
+def described(rule: type[Selector]) -> dict[str, str]:
+    """What a rule's docstring says in its labelled parts: Formula, State, Cost, Use, Source, each on one line.
+
+    Raises:
+        InvalidInputError: a docstring without one of them.
+
+    Example:
+        >>> from residual_ssl import FixedThreshold
+        >>> described(FixedThreshold)["Formula"]
+        '``w = 1[c ≥ τ]``, τ = .95'
+    """
+    found = {label: " ".join(text.split()) for label, text in _PART.findall(inspect.getdoc(rule) or "")}
+    missing = [label for label in PARTS if label not in found]
+    if missing:
+        raise InvalidInputError(
+            f"rule: got {rule.__name__}, whose docstring has no part {', '.join(missing)}; write each as a paragraph "
+            f"that begins with its label, '{missing[0]}: …'"
+        )
+    return {label: found[label] for label in PARTS}
