@@ -16,8 +16,8 @@ class StableImages(Selector):
     """Trust every point of the images whose predictions changed least while the teacher learned.
 
     Formula: ``w = 1[s ranks among the first share·W of the last W images]``, all points of an image alike; stability
-    ``s = mean_j mIoU(y_j, y)``, the agreement of the labels of J earlier states with those of the last, as mean IoU over
-    the classes that either predicts; share = .5, W = 4096
+    ``s = mean_j mIoU(y_j, y)``, the agreement of the labels of J earlier states with those of the last, as mean IoU
+    over the classes that either predicts; share = .5, W = 4096
 
     State: the last W stabilities, of all processes.
 
