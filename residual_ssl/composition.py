@@ -125,7 +125,9 @@ def _published(composed: Any) -> list[str]:
     """
     from omegaconf import OmegaConf
 
-    rules: Any = OmegaConf.to_container(composed.get("published") or OmegaConf.create([]), resolve=False)
+    if not composed.get("published"):
+        return []
+    rules: Any = OmegaConf.to_container(composed.published, resolve=False)
     made = {**composed.hydra.runtime.choices, "split": composed.dataset.get("split")}
     values: dict[str, Any] = {}
     for rule in rules:
