@@ -110,7 +110,7 @@ def image_stability(label: Tensor, earlier: Tensor, valid: Tensor, num_classes: 
     states, images, _ = pairs.shape
     counts = pairs.new_zeros(states, images, num_classes**2, dtype=torch.float32)
     counts.scatter_add_(2, pairs, valid.flatten(1).to(counts.dtype).expand_as(pairs))
-    confusion = counts.unflatten(2, (num_classes, num_classes))
+    confusion = counts.reshape(states, images, num_classes, num_classes)
     hit = confusion.diagonal(dim1=2, dim2=3)
     union = confusion.sum(2) + confusion.sum(3) - hit
     seen = union > 0

@@ -54,8 +54,9 @@ def _printed(character: str, font: ImageFont.FreeTypeFont, rng: np.random.Genera
     box = canvas.getbbox()
     # A square around the ink, with a margin as the handwritten digits have.
     left, top, right, bottom = box if box is not None else (0, 0, _CANVAS, _CANVAS)
-    side = 1.1 * max(right - left, bottom - top)
-    centre = ((left + right) / 2, (top + bottom) / 2)
-    square = canvas.crop(tuple(round(c + s * side / 2) for s in (-1, 1) for c in centre))
-    ink = np.asarray(square.resize((8, 8), Image.Resampling.BOX), dtype=np.float32)
-    return ink / max(ink.max(), 1.0)
+    half = 0.55 * max(right - left, bottom - top)
+    x, y = (left + right) / 2, (top + bottom) / 2
+    square = canvas.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
+    ink: NDArray[np.float32] = np.asarray(square.resize((8, 8), Image.Resampling.BOX), dtype=np.float32)
+    ink = ink / max(float(ink.max()), 1.0)
+    return ink
