@@ -57,6 +57,6 @@ def _printed(character: str, font: ImageFont.FreeTypeFont, rng: np.random.Genera
     half = 0.55 * max(right - left, bottom - top)
     x, y = (left + right) / 2, (top + bottom) / 2
     square = canvas.crop((round(x - half), round(y - half), round(x + half), round(y + half)))
-    ink: NDArray[np.float32] = np.asarray(square.resize((8, 8), Image.Resampling.BOX), dtype=np.float32)
-    ink = ink / max(float(ink.max()), 1.0)
+    ink: NDArray[np.float32] = np.array(square.resize((8, 8), Image.Resampling.BOX), dtype=np.float32)
+    ink /= max(float(ink.max()), 1.0)
     return ink
