@@ -30,9 +30,9 @@ def shown(title: str) -> Shown:
     """The change that the section of this title shows."""
     (diff,) = re.findall(r"```diff\n(.*?)```", section(title), re.S)
     lines = diff.splitlines()
-    assert all(line[:1] in ("+", "-", " ") for line in lines)
-    before, after = ("\n".join(line[1:] for line in lines if line[0] != sign) for sign in "+-")
-    return Shown(before, after, [line for line in lines if line[0] == "+"])
+    assert all(line[:1] in ("", "+", "-", " ") for line in lines)
+    before, after = ("\n".join(line[1:] for line in lines if line[:1] != sign) for sign in "+-")
+    return Shown(before, after, [line for line in lines if line[:1] == "+"])
 
 
 class Rule:

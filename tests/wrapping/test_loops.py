@@ -1,12 +1,13 @@
 """Plain loops with a selector: three lines change, and the loss does not, until another rule takes the place."""
 
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from shown import Rule, classifier, labelled_and_two_views, run, shown
+from shown import Rule, classifier, labelled_and_two_views, run, section, shown
 from torch import Tensor, nn
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector
@@ -97,3 +98,14 @@ def test_mixed_selections_carry_the_validity_of_each_pixels_image() -> None:
     valid[:, 2:6, 5:8] = False
     assert torch.equal(names["chosen"].valid, valid)
     assert not names["chosen"].weight[~valid].any()
+
+
+def test_two_batches_judged_at_once_mix_as_two_judged_by_themselves() -> None:
+    torch.manual_seed(0)
+    (block,) = re.findall(r"```python\n(.*?)```", section("UniMatch"), re.S)
+    rule = FixedThreshold(0.4)
+    names = run(block, selector=rule)
+    expected = rule(names["weak_logits"]).mixed(rule(names["other_logits"]), names["box"])
+    assert torch.equal(names["chosen"].weight, expected.weight)
+    assert torch.equal(names["chosen"].label, expected.label)
+    assert 0 < expected.coverage < 1
