@@ -59,7 +59,8 @@ class ConstrainedConvexSelector(Selector):
     confidence: a point between two nodes counts for both and gets the weight in between, so what holds for the bins
     holds for the points. The size of the program is that of the table, never that of the image.
 
-    Formula: the program above; without coupling constraints ``w = clip((q - ρ)/γ, 0, 1)``, ρ = .7, γ = .2
+    Formula: ``max Σ_j n_j (w_j (q_j - ρ) - γ/2 w_j²)`` over classes and bins of confidence, under bounds on coverage
+    and class shares; without these ``w = clip((q - ρ)/γ, 0, 1)``, ρ = .7, γ = .2
 
     State: class shares and correctness of each class at each confidence, from :meth:`fit`, which every process calls
     on the same data; none changes in ``forward``.

@@ -1,0 +1,90 @@
+"""Writes the tables of docs/selectors.md from the docstrings of the rules: python docs/selector_tables.py"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from residual_ssl.selection import Selector, described, selection_rules
+
+PAGE = Path(__file__).with_name("selectors.md")
+CONFIGS = Path(__file__).parents[1] / "configs" / "selector"
+MARK = "<!-- From here on written by: python docs/selector_tables.py -->\n"
+COLUMNS = ("Rule", "Formula", "State", "Cost", "Use", "Source", "`selector=`")
+GROUPS = {
+    "nothing": "From the prediction alone",
+    "memory": "From predictions so far: a memory, for the checkpoint",
+    "observe": "From labelled predictions too: call `observe`",
+    "fit": "Fitted beforehand on labelled samples: call `fit`",
+    "evidence": "From further evidence: pass what `evidence` names",
+}
+
+
+def needs(rule: type[Selector]) -> str:
+    """What a loop has to do for a rule beyond a call: a key of GROUPS."""
+    if rule.evidence:
+        return "evidence"
+    if hasattr(rule, "fit"):
+        return "fit"
+    if rule.observe is not Selector.observe:
+        return "observe"
+    return "nothing" if described(rule)["State"].startswith("none") else "memory"
+
+
+def configurations() -> dict[str, list[str]]:
+    """The names of the configurations that each rule is part of, by the name of the rule."""
+    found: dict[str, list[str]] = {name: [] for name in selection_rules()}
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        for target in sorted(set(_targets(path))):
+            found[target.rpartition(".")[2]].append(path.stem)
+    return found
+
+
+def _targets(path: Path) -> Iterator[str]:
+    config = yaml.safe_load(path.read_text())
+    for base in config.pop("defaults", []):
+        if base != "_self_":
+            yield from _targets(path.with_stem(base))
+    yield from _targets_within(config)
+
+
+def _targets_within(config: dict[str, Any]) -> Iterator[str]:
+    for key, value in config.items():
+        if key == "_target_":
+            yield value
+        elif isinstance(value, dict):
+            yield from _targets_within(value)
+
+
+def markdown(text: str) -> str:
+    """A docstring's text: roles as code, papers as links, fit for a cell."""
+    text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text).replace("``", "`").replace("|", r"\|")
+    return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
+
+
+def row(rule: type[Selector], configs: list[str]) -> str:
+    module = "/".join(rule.__module__.split("."))
+    evidence = "".join(f" (`{name}`)" for name in rule.evidence)
+    cells = [f"[`{rule.__name__}`](../{module}.py){evidence}", *map(markdown, described(rule).values())]
+    return f"| {' | '.join(cells)} | {', '.join(f'`{name}`' for name in configs)} |\n"
+
+
+def tables() -> str:
+    configs, parts = configurations(), []
+    head = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
+    for group, title in GROUPS.items():
+        rows = [row(rule, configs[name]) for name, rule in selection_rules().items() if needs(rule) == group]
+        parts.append(f"\n### {title}\n\n{head}{''.join(rows)}")
+    return "".join(parts)
+
+
+def rewritten(page: str) -> str:
+    """The page with the tables as the docstrings have them today."""
+    introduction, mark, _ = page.partition(MARK)
+    return introduction + mark + tables()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewritten(PAGE.read_text()))
