@@ -26,6 +26,8 @@ RULES = {
     "oracle": ["selector=oracle"],
     "reliable images": ["selector=reliable_images"],
     "csl": ["selector=csl"],
+    # The program of its images is withdrawn: what its rules for points do alone.
+    "its points alone": ["selector=reliable_images", "selector.gamma=1e9"],
     "confidence": ["selector=ael"],
     "fixed .95": ["selector=fixed_threshold"],
     "image share (daformer)": ["selector=daformer"],

@@ -1,4 +1,4 @@
-"""Whole images told apart, those of known classes from strangers, before another rule judges their points."""
+"""Whole images told apart, those of known classes from strangers; within them other rules judge the points."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _ROUNDING = 1e-6
 
 
 class ReliableImages(Selector):
-    """Leave out the foreground of images that look like strangers to the classes; what is left another rule judges.
+    """Leave out the foreground of images that look like strangers to the classes, and judge the background by itself.
 
     A point of a stranger, an image whose objects are of no known class, is often predicted with confidence. The image
     as a whole gives it away: its objects are less clearly of different classes, and what surrounds them is less clearly
     background. Within either kind of image the two are hardly related, over a mixed pool they are: so their correlation
-    says whether there are strangers at all.
+    says whether there are strangers at all. What is predicted as background needs a rule of its own: objects that were
+    missed are among it, and they are few beside all that is right, but many beside the objects.
 
-    Formula: ``w = w_rule·(1 - 2P₁₂)`` where ``y ≠ background`` in images with ``a + b < τ``, ``w = w_rule`` elsewhere;
-    a and b are I and C of the image, centred and of unit variance over the last W images: ``I = H(mean p) - mean H(p)``
-    over the points with ``y ≠ background``, the information that a point has on the class, C the mean confidence of the
-    others; P solves :func:`solve_partition` for their correlation matrix, ``2P₁₂ = min(1, 2ρ/γ)``, γ = .4, 0 for ρ < 0;
-    τ splits the ``a + b`` of the window in two with the least variance within
+    Formula: ``w = w_around`` where ``y = background``; elsewhere ``w = w_rule``, in images with ``a + b < τ`` times
+    ``1 - 2P₁₂``; a and b are I and C of the image, centred and of unit variance over the last W images: ``I = H(mean p)
+    - mean H(p)`` over the points with ``y ≠ background``, the information that a point has on the class, C the mean
+    confidence of the others; P solves :func:`solve_partition` for their correlation matrix, ``2P₁₂ = min(1, 2ρ/γ)``,
+    γ = .4, 0 for ρ < 0; τ splits the ``a + b`` of the window in two with the least variance within
 
-    State: I and C of the last W images, of all processes; and that of the rule inside.
+    State: I and C of the last W images, of all processes; and that of the rules inside.
 
-    Cost: four passes beside the rule's own, and a sort of W numbers.
+    Cost: four passes beside those of the two rules, and a sort of W numbers.
 
     Use: unlabelled pools of which a good part shows other things than the classes. Few strangers are not noticed, and
     of a pool that is nearly all strangers too much is kept.
@@ -46,12 +47,13 @@ class ReliableImages(Selector):
     eigenvalues 1 ± ρ are close, and no direction leads. I is the measure of BALD, arXiv 1112.5745, over an image.
 
     Args:
-        rule: judges the points.
+        rule: judges the points of the foreground.
+        around: judges those of the background.
         background: class id of the background, ≥ 0.
         window: W ≥ 1.
         gamma: γ ≥ 0; with 0 the pool is always split.
 
-    ``forward`` takes logits ``(B, K, *S)``, and what ``rule`` needs.
+    ``forward`` takes logits ``(B, K, *S)``, and what the two rules need.
 
     Raises:
         InvalidInputError: a background, window or γ out of range.
@@ -61,12 +63,14 @@ class ReliableImages(Selector):
         >>> from residual_ssl.selection import NoSelection
         >>> clear = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]])  # classes x points
         >>> strange = torch.tensor([[4.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.9, 0.9]])
-        >>> ReliableImages(NoSelection())(torch.stack([clear, strange])).weight
+        >>> ReliableImages(NoSelection(), NoSelection())(torch.stack([clear, strange])).weight
         tensor([[1., 1., 1.],
                 [1., 0., 0.]])
     """
 
-    def __init__(self, rule: Selector, background: int = 0, window: int = 128, gamma: float = 0.4) -> None:
+    def __init__(
+        self, rule: Selector, around: Selector, background: int = 0, window: int = 128, gamma: float = 0.4
+    ) -> None:
         super().__init__()
         if background < 0:
             raise InvalidInputError(f"background: got {background}, expected a class id ≥ 0")
@@ -75,19 +79,24 @@ class ReliableImages(Selector):
         if not gamma >= 0:
             raise InvalidInputError(f"gamma: got {gamma}, expected a number ≥ 0")
         self.rule = rule
+        self.around = around
         self.background = background
         self.gamma = gamma
-        self.evidence = rule.evidence
+        self.evidence = tuple(dict.fromkeys(rule.evidence + around.evidence))
         self.past = PastPoints(window, information=torch.float64, surroundings=torch.float64)
 
     def begin(self, steps: int) -> None:
         self.rule.begin(steps)
+        self.around.begin(steps)
 
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         self.rule.observe(logits, target, ignore_index)
+        self.around.observe(logits, target, ignore_index)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
-        chosen: Selection = self.rule(logits, valid, **evidence)
+        chosen, around = (
+            rule(logits, valid, **{name: evidence[name] for name in rule.evidence}) for rule in (self.rule, self.around)
+        )
         points = judged_points(logits, valid)
         foreground = points.valid & (points.label != self.background)
         log_p = log_probabilities(logits, points)
@@ -101,8 +110,8 @@ class ReliableImages(Selector):
         reliability = reliability.reshape(-1, *[1] * (foreground.dim() - 1))
         return replace(
             chosen,
-            weight=torch.where(foreground, chosen.weight * reliability, chosen.weight),
-            trusted=chosen.trusted & (~foreground | (reliability == 1)),
+            weight=torch.where(foreground, chosen.weight * reliability, around.weight),
+            trusted=torch.where(foreground, chosen.trusted & (reliability == 1), around.trusted),
         )
 
     def extra_repr(self) -> str:

@@ -8,7 +8,14 @@ from torch import Tensor
 
 from residual_ssl import ConvexSelector, FixedThreshold
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import AgreementThreshold, NoSelection, RelativeThreshold, ReliableImages
+from residual_ssl.selection import (
+    AgreementThreshold,
+    ConfidenceWeight,
+    NoSelection,
+    OracleSelection,
+    RelativeThreshold,
+    ReliableImages,
+)
 from residual_ssl.selection.reliable_images import best_split, image_evidence
 
 
@@ -16,21 +23,21 @@ class TestOfNoSelection(SelectorContract):
     per_sample = False
 
     def make(self) -> ReliableImages:
-        return ReliableImages(NoSelection(), window=6)
+        return ReliableImages(NoSelection(), NoSelection(), window=6)
 
 
 class TestOfConfidenceSeparableLearning(SelectorContract):
     per_sample = False
 
     def make(self) -> ReliableImages:
-        return ReliableImages(ConvexSelector(), background=2, gamma=0.0)
+        return ReliableImages(ConfidenceWeight(), ConvexSelector(), background=2, gamma=0.0)
 
 
 class TestOfASecondPrediction(SelectorContract):
     per_sample = False
 
     def make(self) -> ReliableImages:
-        return ReliableImages(AgreementThreshold(0.3))
+        return ReliableImages(AgreementThreshold(0.3), FixedThreshold(0.6))
 
 
 def entropy(p: Tensor) -> float:
@@ -55,7 +62,7 @@ def split_by_trial(scores: np.ndarray) -> float:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.4, 3.0])
 def test_the_foreground_of_images_below_the_split_of_the_window_loses_weight(gamma: float) -> None:
-    rule = ReliableImages(NoSelection(), background=1, window=12, gamma=gamma)
+    rule = ReliableImages(NoSelection(), NoSelection(), background=1, window=12, gamma=gamma)
     seen: list[tuple[float, float]] = []
     lost = 0
     for step in range(4):
@@ -89,7 +96,7 @@ def test_images_of_strangers_are_left_out_and_their_background_is_kept() -> None
     clear = 5 * torch.nn.functional.one_hot(truth, 5).mT.double()
     logits = torch.where(strangers[:, None, None], 0.4 * clear, clear)
     logits = logits + 0.3 * torch.randn(logits.shape, generator=generator, dtype=torch.float64)
-    weight = ReliableImages(NoSelection())(logits).weight
+    weight = ReliableImages(NoSelection(), NoSelection())(logits).weight
     foreground = logits.argmax(1) > 0
     assert not weight[strangers][foreground[strangers]].any()
     assert bool((weight[~strangers] == 1).all())
@@ -104,7 +111,9 @@ def test_a_pool_in_which_nothing_tells_two_kinds_apart_is_kept_as_it_is() -> Non
     logits[:, 0, :10] = ground[:, None]
     logits[:, 1, 10:20] = clear[:, None]
     logits[:, 2, 20:] = clear[:, None]
-    torch.testing.assert_close(ReliableImages(NoSelection())(logits).weight, torch.ones(4, 30, dtype=torch.float64))
+    torch.testing.assert_close(
+        ReliableImages(NoSelection(), NoSelection())(logits).weight, torch.ones(4, 30, dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("size", [2, 3, 17])
@@ -129,12 +138,27 @@ def test_an_image_that_is_all_background_and_one_without_any_have_evidence() -> 
     assert seen.tolist() == [False, True]
 
 
-def test_the_rule_inside_learns_from_labels() -> None:
+@pytest.mark.parametrize("place", [0, 1])
+def test_the_rules_inside_learn_from_labels(place: int) -> None:
     inside = RelativeThreshold(0.9, momentum=0.5)
     before = {name: value.clone() for name, value in inside.state_dict().items()}
     logits = random_logits((6, 4))
-    ReliableImages(inside).observe(logits, labels_for(logits))
+    rules = [NoSelection(), NoSelection()]
+    rules[place] = inside
+    ReliableImages(*rules).observe(logits, labels_for(logits))
     assert any(not torch.equal(value, before[name]) for name, value in inside.state_dict().items())
+
+
+def test_foreground_and_background_are_judged_by_their_own_rules() -> None:
+    logits = random_logits((1, 4, 50))
+    truth = torch.randint(0, 4, (1, 50), generator=torch.Generator().manual_seed(1))
+    second = logits.flip(2)
+    rule = ReliableImages(OracleSelection(), AgreementThreshold(0.0))
+    chosen = rule(logits, truth=truth, second=second)
+    label = logits.argmax(1)
+    expected = torch.where(label > 0, label == truth, label == second.argmax(1))
+    assert torch.equal(chosen.trusted, expected)
+    assert torch.equal(chosen.weight, expected.double())
 
 
 @pytest.mark.parametrize(
@@ -147,4 +171,4 @@ def test_the_rule_inside_learns_from_labels() -> None:
 )
 def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        ReliableImages(FixedThreshold(), **options)  # type: ignore[arg-type]
+        ReliableImages(FixedThreshold(), FixedThreshold(), **options)  # type: ignore[arg-type]
