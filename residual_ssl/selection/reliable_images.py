@@ -94,6 +94,8 @@ class ReliableImages(Selector):
         self.around.observe(logits, target, ignore_index)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
+        chosen: Selection
+        around: Selection
         chosen, around = (
             rule(logits, valid, **{name: evidence[name] for name in rule.evidence}) for rule in (self.rule, self.around)
         )
