@@ -39,8 +39,8 @@ class ReliableImages(Selector):
 
     Cost: four passes beside those of the two rules, and a sort of W numbers.
 
-    Use: unlabelled pools of which a good part shows other things than the classes. Few strangers are not noticed, and
-    of a pool that is nearly all strangers too much is kept.
+    Use: unlabelled pools of which a good part shows other things than the classes. Few strangers are not noticed, nor
+    any by a model too weak for I and C to be related; of a pool that is nearly all strangers too much is kept.
 
     Source: this library. The program is the relaxed two-way partition of CSL, arXiv 2509.16704, §3.3, over images with
     centred features, its optimum the direction ``a + b``, rounded by the best split along it; γ withdraws it where the
