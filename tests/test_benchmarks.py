@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -36,4 +38,23 @@ def test_camvid_runs_every_method_from_one_warm_up_and_reads_finished_runs(tmp_p
     assert "| 30 | csl | 1 |" in table
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
     run("segmentation_camvid.py", *place, "--methods", "supervised", "csl", *settings)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+
+
+def test_contaminated_pools_give_the_gap_closed_and_read_finished_runs(tmp_path: Path) -> None:
+    place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--rules", "none", "oracle", "reliable images"]
+    data = ["dataset.source.labelled=2", "dataset.source.unlabelled=5", "dataset.source.validation=2"]
+    settings = ["--set", "steps=1", "warmup_steps=0", "labelled_batch=2", "unlabelled_batch=2", *data]
+    table = run("contaminated_pools.py", *place, *settings)
+    record = json.loads((tmp_path / "contaminated_pools_reduced.json").read_text())
+    assert [row["rule"] for row in record["rows"]] == ["warm-up", "none", "oracle", "reliable images"]
+    assert record["rows"][0]["commit"]
+    none, oracle = (row["last"]["miou"] for row in record["rows"][1:3])
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table.splitlines() if line.startswith("| ")}
+    assert rows["none"][3] == "0.0"
+    assert float(rows["oracle"][3]) == pytest.approx(oracle - none, abs=0.06)
+    assert oracle == none or rows["oracle"][4] == "100.0"
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+    assert len(stamps) == 4
+    run("contaminated_pools.py", *place, *settings)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
