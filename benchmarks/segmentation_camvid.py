@@ -151,9 +151,9 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
     note = (
         f"Every method continues the warm-up of its labels and seed: {warm_up} steps on labels, then {after} "
         "steps each under a new learning rate schedule. Coverage and purity: weighted means over the last 100 training "
-        "steps, of the unlabelled batch. Peak GiB: of tensors on a GPU; on a CPU what a whole new process holds at most, "
-        "libraries included, while it takes one step. Seconds: of training; to be compared where the hardware of the rows, threads "
-        "included, agrees."
+        "steps, of the unlabelled batch. Peak GiB: of tensors on a GPU; on a CPU what a new process holds at most, "
+        "libraries included, while it takes one step. Seconds: of training; to be compared where the hardware of the "
+        "rows, threads included, agrees."
     )
     return "\n".join([*lines, "", note, ""])
 
