@@ -33,6 +33,13 @@ class NetworkPair(nn.Module):
         parts = [getattr(network, "encoder", None) for network in (self.first, self.second)]
         return nn.ModuleList(part for part in parts if part is not None)
 
+    def parameter_layers(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer of both, where the networks name theirs."""
+        layers: list[list[list[nn.Parameter]]] = [
+            network.parameter_layers() for network in (self.first, self.second)  # type: ignore[operator]
+        ]
+        return [[*one, *other] for one, other in zip(*layers, strict=True)]
+
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([self.first(x), self.second(x)])
 

@@ -11,25 +11,47 @@ from torch import nn
 
 from residual_ssl.components import build
 from residual_ssl.engine.settings import Settings
+from residual_ssl.errors import ConfigError
 
 
 def build_optimizer(settings: Settings, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of a run over the parameters of a model, its learning rates scaled to the batch."""
     rate = scaled_rate(settings.optimizer.get("lr"), settings.labelled_batch, settings.reference_batch)
     config: Mapping[str, Any] = settings.optimizer if rate is None else {**settings.optimizer, "lr": rate}
-    groups = parameter_groups(model, rate, settings.head_lr_multiplier)
+    groups = parameter_groups(model, rate, settings.head_lr_multiplier, settings.layer_decay)
     optimizer: torch.optim.Optimizer = build({**config, "_partial_": True}, "optimizer")(groups)
     return optimizer
 
 
-def parameter_groups(model: nn.Module, rate: float | None, head_multiplier: float) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: all at one rate, or the encoder's at ``rate`` and the others at a multiple.
+def parameter_groups(
+    model: nn.Module, rate: float | None, head_multiplier: float, layer_decay: float = 1.0
+) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: all at one rate, or parts of the model at multiples of it.
 
     Args:
-        model: its attribute ``encoder``, where it has one, holds the pretrained part.
-        rate: learning rate of the encoder; None: the optimizer's default for all, without the multiplier.
+        model: its attribute ``encoder``, where it has one, holds the pretrained part; its ``parameter_layers()``, where
+            it has that, gives the parameters of each layer from the input to the head.
+        rate: learning rate of the encoder; None: the optimizer's default for all, without the multipliers.
         head_multiplier: learning rate of everything but the encoder, relative to ``rate``.
+        layer_decay: learning rate of each layer relative to that of the layer behind it; the last one's is ``rate``.
+
+    Raises:
+        ConfigError: layer decay for a model whose layers are not known, or together with a head multiplier.
+
+    Source: layer-wise decay of ELECTRA, arXiv 2003.10555, as vision transformers are fine-tuned in USB, arXiv
+    2208.07204.
     """
+    if layer_decay != 1:
+        if head_multiplier != 1 or rate is None or not hasattr(model, "parameter_layers"):
+            raise ConfigError(
+                f"layer_decay: got {layer_decay} for {type(model).__name__} with head_lr_multiplier {head_multiplier} "
+                f"and optimizer.lr {rate}, expected a model with layers, a multiplier of 1 and a rate; set it to 1"
+            )
+        layers = model.parameter_layers()
+        return [
+            {"params": layer, "lr": rate * layer_decay ** (len(layers) - 1 - depth)}
+            for depth, layer in enumerate(layers)
+        ]
     encoder = getattr(model, "encoder", None)
     if head_multiplier == 1 or encoder is None or rate is None:
         return [{"params": list(model.parameters())}]

@@ -35,6 +35,7 @@ class Settings:
             ``cos(7πt/16T)``, that of FixMatch.
         power: exponent of the polynomial decay.
         head_lr_multiplier: learning rate of everything but ``model.encoder``, relative to the optimizer's.
+        layer_decay: learning rate of each layer of a model that names them, relative to that of the layer behind it.
         init_from: checkpoint whose model weights start the run, or None.
         evaluate_every: steps between evaluations; the last step is always evaluated.
         evaluation_batch: samples a batch in evaluation; 1 where sizes differ.
@@ -63,6 +64,7 @@ class Settings:
     schedule: str = "polynomial"
     power: float = 0.9
     head_lr_multiplier: float = 1.0
+    layer_decay: float = 1.0
     init_from: str | None = None
     evaluate_every: int = 100
     evaluation_batch: int = 1
@@ -162,6 +164,7 @@ _MINIMA = {
     "warmup_steps": 0,
     "power": 0,
     "head_lr_multiplier": 0,
+    "layer_decay": 0,
     "evaluate_every": 1,
     "evaluation_batch": 1,
     "log_every": 1,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from residual_ssl.models.backbone import create_classifier
@@ -51,3 +52,10 @@ class TimmClassifier(ClassificationModel):
     def encode(self, x: Tensor) -> Tensor:
         features: Tensor = self.encoder(x)
         return features
+
+    def parameter_layers(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer from the input to the head, by timm's own grouping of the backbone."""
+        named = dict(self.encoder.named_parameters())
+        groups = group_parameters(self.encoder, self.encoder.group_matcher(coarse=False))  # type: ignore[operator]
+        layers = [[named[name] for name in groups[layer] if name in named] for layer in sorted(groups)]
+        return [*(layer for layer in layers if layer), list(self.head.parameters())]
