@@ -14,8 +14,8 @@ from residual_ssl.errors import ConfigError, MissingDataError
 
 _GROUPS = "residual_ssl.configs"
 
-# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. One of digits alone
-# may be a number of samples.
+# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. What is of digits
+# alone may be a number of samples.
 _SPLIT = re.compile(r"(?:dataset\.)?split=([\w.-]+)$")
 
 

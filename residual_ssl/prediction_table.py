@@ -13,7 +13,9 @@ from residual_ssl.selection import Selection
 TABLE_NAME = "predictions.csv"
 
 
-def write_table(folder: Path, files: Sequence[Path], logits: Tensor, selection: Selection, names: Sequence[str]) -> Path:
+def write_table(
+    folder: Path, files: Sequence[Path], logits: Tensor, selection: Selection, names: Sequence[str]
+) -> Path:
     """Write ``predictions.csv``: file, label, confidence, trust.
 
     Args:

@@ -43,8 +43,8 @@ class ClassificationSplit:
     Example:
         >>> from functools import partial
         >>> from residual_ssl.data import HandwrittenDigits
-        >>> read = HandwrittenDigits
-        >>> split = ClassificationSplit([str(i) for i in range(10)], partial(read, "train"), partial(read, "validation"), 40)
+        >>> train, validation = (partial(HandwrittenDigits, split) for split in ("train", "validation"))
+        >>> split = ClassificationSplit([str(i) for i in range(10)], train, validation, labelled=40)
         >>> len(split.labelled), len(split.unlabelled), len(split.validation)
         (40, 1360, 397)
     """

@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from residual_ssl.data.class_counts import equal_counts, first_of_each, shuffled_by_class
 from residual_ssl.data.classification_split import ClassificationSplit
-from residual_ssl.data.classified import ClassificationSource
 from residual_ssl.data.covering import draw_covering
 from residual_ssl.data.samples import ListedSamples, SegmentationSource
 from residual_ssl.data.splits import ListEntry
@@ -59,7 +58,7 @@ class SplitReport:
 
 
 def make_split(
-    source: SegmentationSource | ClassificationSource, labelled: int, out: str | Path, *, seed: int = 0
+    source: SegmentationSource | ClassificationSplit, labelled: int, out: str | Path, *, seed: int = 0
 ) -> SplitReport:
     """Divide the training images of a source, and write the two lists, ``image mask`` a line.
 
@@ -93,9 +92,7 @@ def make_split(
     return _write(source, source.spec.classes, *_drawn_by_mask(source, labelled, seed), folder)
 
 
-def _drawn_by_class(
-    source: ClassificationSplit, labelled: int, seed: int
-) -> tuple[list[int], list[frozenset[int]]]:
+def _drawn_by_class(source: ClassificationSplit, labelled: int, seed: int) -> tuple[list[int], list[frozenset[int]]]:
     """Places of the drawn samples, and the class of all."""
     labels = source.labelled.labels
     counts = equal_counts(labelled, len(source.classes), seed)

@@ -59,7 +59,9 @@ def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> str:
             device = next(run.network.parameters()).device
             label = int(run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))[0].argmax(0))
             colour = OUTCOMES[0 if label == truth else 2][1]
-            lines.append(f'{html.escape(run.name)}: <span style="color:{colour}">{html.escape(_name(task, label))}</span>')
+            lines.append(
+                f'{html.escape(run.name)}: <span style="color:{colour}">{html.escape(_name(task, label))}</span>'
+            )
         figures.append(_figure(picture(_rgb(sample["input"]), f"validation {index}: image"), lines, "transparent"))
     return _sheet(figures)
 

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from task_contract import TaskContract
 from tiny import tiny_digits
 
-from residual_ssl import evaluate, predict, train
+from residual_ssl import FixedThreshold, TrustedMask, compose, evaluate, predict, train
+from residual_ssl.algorithms import ConsistencyAlgorithm, InputBranch
 from residual_ssl.api import export, split
 from residual_ssl.components import build
+from residual_ssl.engine import training
 from residual_ssl.engine.run_log import read_log
 from residual_ssl.engine.trained import load_run
 from residual_ssl.errors import ConfigError
 from residual_ssl.report import write_report
+from residual_ssl.task import Task
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ALGORITHMS = sorted(path.stem for path in (CONFIGS / "algorithm").glob("*.yaml"))
@@ -45,7 +49,8 @@ def digits(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm_trains_and_its_run_is_evaluated(tmp_path: Path, algorithm: str) -> None:
-    result = train(tiny_digits(tmp_path / "run", f"algorithm={algorithm}"))
+    # As many steps as the snapshots that one of them keeps.
+    result = train(tiny_digits(tmp_path / "run", f"algorithm={algorithm}", "steps=3"))
     assert 0 <= result.last["accuracy"] <= 100
     assert result.last["error"] == pytest.approx(100 - result.last["accuracy"])
     rows = [row for row in read_log(tmp_path / "run") if "train/loss" in row]
@@ -89,8 +94,6 @@ def test_mixing_is_off_by_the_task_and_one_override_turns_it_on(tmp_path: Path, 
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from residual_ssl.engine import training
-
     overrides = ("algorithm=csl", "selector=softmatch", "steps=4", "evaluate_every=2")
     whole = train(tiny_digits(tmp_path / "whole", *overrides))
     evaluated = training.Run._evaluate
@@ -99,9 +102,10 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tmp_path: Path, monkeyp
         evaluated(self, log)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(training.Run, "_evaluate", cut)
-        train(tiny_digits(tmp_path / "cut", *overrides))
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_digits(tmp_path / "cut", *overrides))
     continued = train(tiny_digits(tmp_path / "cut", *overrides))
     assert continued.last == whole.last
     first, second = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "cut"))
@@ -160,11 +164,6 @@ def test_lists_are_drawn_by_class_and_train_a_run(tmp_path: Path) -> None:
 
 
 def test_the_average_is_evaluated_and_does_not_teach(tmp_path: Path) -> None:
-    from residual_ssl import FixedThreshold
-    from residual_ssl.algorithms import ConsistencyAlgorithm, InputBranch
-    from residual_ssl.task import Task
-    from task_contract import TaskContract
-
     task: Task = build(tiny_digits(tmp_path)["task"], "task")
     model = task.build_model()
     branches = {"strong": InputBranch(1.0)}
@@ -180,11 +179,6 @@ def test_the_average_is_evaluated_and_does_not_teach(tmp_path: Path) -> None:
 
 
 def test_trusted_samples_lose_blocks_in_the_masked_view(tmp_path: Path) -> None:
-    from residual_ssl import FixedThreshold, TrustedMask
-    from residual_ssl.algorithms import InputBranch
-    from residual_ssl.task import Task
-    from task_contract import TaskContract
-
     task: Task = build(tiny_digits(tmp_path)["task"], "task")
     inputs = TaskContract.batch(task, "unlabelled", 6)["input"]
     logits = torch.zeros(6, 10)
@@ -208,8 +202,6 @@ def test_unlabelled_digits_help(tmp_path: Path) -> None:
     accuracy = {}
     for algorithm in ("supervised", "fixmatch", "csl"):
         overrides = ["experiment=digits_classification", f"algorithm={algorithm}", f"run_dir={tmp_path / algorithm}"]
-        from residual_ssl import compose
-
         accuracy[algorithm] = train(compose([*overrides, "device=cpu"])).last["accuracy"]
     assert accuracy["fixmatch"] > accuracy["supervised"]
     assert accuracy["csl"] > accuracy["supervised"]
