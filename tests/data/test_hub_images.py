@@ -125,7 +125,8 @@ def test_cifar_as_jpeg_trains_and_is_evaluated(tmp_path: Path, shared_data: Path
     files = f"dataset.data_files={{train: {folder / 'train.parquet'}, validation: {folder / 'test.parquet'}}}"
     names = datasets.load_dataset("parquet", data_files=str(folder / "test.parquet"), split="train").features["label"]
     overrides = [
-        *("dataset=classified_images", "dataset.path=parquet", files, "dataset.validation=validation[:40]", "split=40"),
+        *("dataset=classified_images", "dataset.path=parquet", files, "split=40"),
+        *("dataset.validation='validation[:40]'", "optimizer=sgd"),
         *(f"dataset.classes=[{','.join(names.names)}]", "model.depth=10", "algorithm=csl", "steps=2", "device=cpu"),
         *("labelled_batch=4", "unlabelled_batch=8", "warmup_steps=0", "evaluate_every=2", "evaluation_batch=40"),
     ]
