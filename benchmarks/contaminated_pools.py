@@ -24,10 +24,8 @@ from residual_ssl import compose, train
 RULES = {
     "none": ["selector=none"],
     "oracle": ["selector=oracle"],
-    "reliable images": ["selector=reliable_images"],
+    "reliable regions": ["selector=reliable_regions"],
     "csl": ["selector=csl"],
-    # The program of its images is withdrawn: what its rules for points do alone.
-    "its points alone": ["selector=reliable_images", "selector.gamma=1e9"],
     "confidence": ["selector=ael"],
     "fixed .95": ["selector=fixed_threshold"],
     "image share (daformer)": ["selector=daformer"],
