@@ -45,7 +45,9 @@ class TorchvisionImages:
     ) -> None:
         kind = getattr(torchvision.datasets, name, None)
         if not inspect.isclass(kind):
-            raise ConfigError(f"name: got {name!r}, expected a data set of torchvision: CIFAR10, CIFAR100, SVHN, STL10, …")
+            raise ConfigError(
+                f"name: got {name!r}, expected a data set of torchvision: CIFAR10, CIFAR100, SVHN, STL10, …"
+            )
         by_flag = "train" in inspect.signature(kind).parameters
         if by_flag and split not in ("train", "test"):
             raise ConfigError(f"split: got {split!r}, expected train or test of {name}")

@@ -4,6 +4,7 @@ from residual_ssl.models.backbone import create_backbone, create_transformer
 from residual_ssl.models.classification_model import ClassificationModel
 from residual_ssl.models.deeplabv3plus import DeepLabV3Plus
 from residual_ssl.models.dpt import DPT
+from residual_ssl.models.mlp import MLP
 from residual_ssl.models.segmentation_model import FeaturePerturbation, SegmentationModel
 from residual_ssl.models.small_classifier import SmallClassifier
 from residual_ssl.models.small_segmenter import SmallSegmenter
@@ -11,6 +12,7 @@ from residual_ssl.models.weights import load_backbone_weights
 
 __all__ = [
     "DPT",
+    "MLP",
     "ClassificationModel",
     "DeepLabV3Plus",
     "FeaturePerturbation",
