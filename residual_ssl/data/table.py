@@ -65,13 +65,12 @@ def class_column(table: Any, column: str, classes: Sequence[str], source: str) -
     from datasets import ClassLabel, Value
 
     kind = table.features.get(column)
-    known = isinstance(kind, ClassLabel) or (isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "str")))
-    labels = list(table[column]) if known or (isinstance(kind, Value) and kind.dtype.startswith("float")) else []
-    if not known and labels and all(label is None or label.is_integer() for label in labels):
+    stored = kind.dtype if isinstance(kind, Value) else ""
+    labels = list(table[column]) if column in table.features else []
+    if stored.startswith("float") and all(label is None or label.is_integer() for label in labels):
         # Ids next to empty cells of a CSV file are read as floating numbers.
-        labels = [None if label is None else int(label) for label in labels]
-        known = True
-    if not known:
+        labels, stored = [None if label is None else int(label) for label in labels], "int64"
+    if not (isinstance(kind, ClassLabel) or stored.startswith(("int", "uint", "string", "large_string"))):
         raise ConfigError(
             f"label: got column {column!r} of {source}, "
             f"{'which is not there' if kind is None else f'which holds {kind}'}; expected names or ids of classes, one "
