@@ -50,6 +50,11 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     strings: -1 marks unlabelled rows in an array of objects, and ``"-1"`` (what NumPy makes of it) in one of strings.
     With labels of one class the prediction is that class.
 
+    Rules that trust a share of the predictions however unsure these are, ``ConvexSelector`` among them, can teach a
+    classifier that is never sure, such as a strongly regularised one, to predict one class for all rows. Less
+    regularisation (a larger ``C``) or ``DistributionAlignment(ConvexSelector())`` helps; a ``FixedThreshold`` then
+    selects nothing. ``transduction_`` shows it.
+
     Raises:
         InvalidInputError: (by ``fit``) an estimator or a rule that cannot be used, no labelled row.
 

@@ -37,7 +37,7 @@ class FeatureTask(ClassificationTask):
         ConfigError: fewer than two classes; when the data is read, rows of another length than D.
     """
 
-    input_suffixes = ()
+    input_suffixes = ()  # type: ignore[assignment]
 
     def __init__(
         self,

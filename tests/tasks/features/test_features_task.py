@@ -6,17 +6,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from task_contract import TaskContract
 
 from residual_ssl import TrustedMask, compose, train
 from residual_ssl.components import build
 from residual_ssl.engine.trained import load_run
 from residual_ssl.errors import ConfigError, InvalidInputError, ResidualSSLError
+from residual_ssl.task import Task
 
 FAST = ("device=cpu", "steps=4", "warmup_steps=1", "evaluate_every=4", "log_every=1", "unlabelled_batch=8")
 
 
 def config(run_dir: Path, *overrides: str, experiment: str = "digit_rows") -> dict[str, Any]:
     return compose([f"experiment={experiment}", f"run_dir={run_dir}", *FAST, *overrides])
+
+
+class TestFeatureTaskContract(TaskContract):
+    @pytest.fixture
+    def task(self, tmp_path: Path) -> Task:
+        made: Task = build(config(tmp_path)["task"], "task")
+        return made
+
+    @pytest.mark.parametrize("kind", ["labelled", "unlabelled"])
+    def test_a_sample_follows_from_seed_index_and_draw(self, task: Task, kind: str) -> None:
+        first, other = (getattr(task, kind)(seed) for seed in (3, 4))
+        assert torch.equal(first[1, 5]["input"], other[1, 9]["input"]), "rows have no weak augmentation"
+        assert not torch.equal(first[1, 5]["input"], first[2, 5]["input"])
 
 
 def test_a_row_is_one_channel_of_features_and_views_disturb_it_as_their_names_say(tmp_path: Path) -> None:
@@ -74,7 +89,7 @@ def test_a_table_of_ones_own_trains(tmp_path: Path) -> None:
         lines = [f"{a},{b},{name}" for (a, b), name in zip(x, named, strict=True)]
         (tmp_path / f"{part}.csv").write_text("\n".join(["a,b,label", *lines]) + "\n")
     files = f"{{train: {tmp_path / 'train.csv'}, validation: {tmp_path / 'validation.csv'}}}"
-    own = [f"dataset.data_files={files}", "dataset.columns=[a,b]", "dataset.classes=[down,up]", "dataset.labelled=all"]
+    own = [f"dataset.data_files={files}", "dataset.columns=[a,b]", "dataset.classes=[down,up]"]
     settings = ["dataset=table", "algorithm=csl", f"run_dir={tmp_path / 'run'}", *FAST, *own]
     result = train(compose([*settings, "dataset.num_features=2", "steps=60", "evaluate_every=60"]))
     assert result.last["accuracy"] > 75
