@@ -168,8 +168,8 @@ def spread(values: list[float], sign: str = "") -> str:
 
 
 NOTE = (
-    "Per cent, mean ± standard deviation over seeds, differences paired. Gap closed: (rule - none) / (oracle - none) of "
-    "the means. Coverage: mean weight of the unlabelled rows "
+    "Per cent, mean ± standard deviation over seeds, differences paired. Gap closed: (rule - none) / (oracle - none) "
+    "of the means. Coverage: mean weight of the unlabelled rows "
     "in the last round; purity: weighted share of right pseudo-labels, of the seeds that have some. The classifier is "
     "logistic regression; C = 10 on the texts, as with C = 1 it is never sure of short rows, and rules that trust a "
     "share of the predictions however unsure they are let it collapse to one class, as the last table shows. 'CSL, "
