@@ -58,3 +58,13 @@ def test_contaminated_pools_give_the_gap_closed_and_read_finished_runs(tmp_path:
     assert len(stamps) == 4
     run("contaminated_pools.py", *place, *settings)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+
+
+def test_the_estimator_is_compared_with_the_labels_alone_and_with_the_truth(tmp_path: Path) -> None:
+    table = run("estimator.py", "--data", "wine, 15 labels", "--seeds", 0, "--rounds", 2, "--out", tmp_path)
+    record = json.loads((tmp_path / "estimator.json").read_text())
+    accuracy = {row["rule"]: row["accuracy"] for row in record["rows"]}
+    assert record["commit"]
+    assert accuracy["oracle"] >= accuracy["none"] > 80
+    cells = next(line for line in table.splitlines() if line.startswith("| CSL |")).split(" | ")
+    assert float(cells[2]) == pytest.approx(accuracy["CSL"] - accuracy["labels only"], abs=0.06)

@@ -12,7 +12,7 @@ from residual_ssl.engine.settings import Settings
 from residual_ssl.errors import ConfigError, MissingDataError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-WITHOUT_FOLDER = ("digits", "digits_classification", "eurosat_vit")  # embedded, or of the hub
+WITHOUT_FOLDER = ("digits", "digit_rows", "digits_classification", "eurosat_vit", "texts")  # embedded, or of the hub
 
 
 ALGORITHMS = [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"))]
