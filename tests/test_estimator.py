@@ -112,7 +112,7 @@ JUDGE_BY_PREDICTIONS = [
     name
     for name, rule in selection_rules().items()
     if not rule.evidence
-    and name not in ("ConstrainedConvexSelector", "DistributionAlignment", "LearnedConvexSelector", "ReliableImages")
+    and name not in ("ConstrainedConvexSelector", "DistributionAlignment", "LearnedConvexSelector", "ReliableRegions")
 ]
 
 
