@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from residual_ssl.data import OUTSIDE, DatasetSpec, Sample
 from residual_ssl.errors import ConfigError
-from residual_ssl.tasks.segmentation.glyphs import LETTERS, Glyphs, printed_glyphs
+from residual_ssl.tasks.segmentation.glyphs import DIGITS, LETTERS, Glyphs, printed_glyphs
 
 DIGIT_SPEC = DatasetSpec(
     classes=("background", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -26,6 +26,7 @@ DIGIT_SPEC = DatasetSpec(
 _TRAIN_DIGITS = 1400  # of 1,797
 _SUBSETS = ("labelled", "unlabelled", "validation")
 _LETTERS_MADE = 1600
+_PRINTED_MADE = 1797
 _GROUND = (0.05, 0.45)
 _CONTRAST = (0.30, 0.38)  # of a digit over the brightest ground below it
 _STROKE_CONTRAST = (0.10, 0.22)
@@ -81,6 +82,7 @@ class DigitScenes:
         size: int = 64,
         seed: int = 0,
         letters: float = 0.0,
+        digits: Literal["handwritten", "printed"] = "handwritten",
     ) -> None:
         faults = [
             f"{name}: got {value!r}, expected an integer ≥ {least}"
@@ -102,7 +104,7 @@ class DigitScenes:
             rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
             return _sample(f"{subset}/{index:04d}", *_scene(digits, size, rng))
 
-        train, held_out = _digits(seed)
+        train, held_out = _digits(seed) if digits == "handwritten" else _printed_digits(seed)
         strangers = _letters(seed) if letters else train
         self.spec = DIGIT_SPEC
         self.labelled = tuple(render("labelled", train, i) for i in range(labelled))
@@ -117,6 +119,13 @@ def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
     bunch: Any = load_digits()
     order = np.random.default_rng([seed, len(_SUBSETS)]).permutation(len(bunch.target))
     images, labels = (bunch.images / 16).astype(np.float32)[order], bunch.target.astype(np.int64)[order] + 1
+    return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
+
+
+def _printed_digits(seed: int) -> tuple[Glyphs, Glyphs]:
+    """As :func:`_digits`, printed."""
+    images, labels = printed_glyphs(DIGITS, _PRINTED_MADE, np.random.default_rng([seed, len(_SUBSETS) + 2]))
+    labels = labels + 1
     return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
 
 
