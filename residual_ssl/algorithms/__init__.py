@@ -1,7 +1,8 @@
 """Algorithms: what is predicted, who teaches, which terms make the loss."""
 
+from residual_ssl.algorithms.adversarial import DomainAdversarial, DomainNetwork
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
-from residual_ssl.algorithms.branches import FeatureBranch, InputBranch
+from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, PredictionBranch
 from residual_ssl.algorithms.consistency import ConsistencyAlgorithm
 from residual_ssl.algorithms.cross_supervision import CrossSupervision, NetworkPair
 
@@ -9,8 +10,11 @@ __all__ = [
     "Algorithm",
     "ConsistencyAlgorithm",
     "CrossSupervision",
+    "DomainAdversarial",
+    "DomainNetwork",
     "FeatureBranch",
     "InputBranch",
     "NetworkPair",
+    "PredictionBranch",
     "StepOutput",
 ]

@@ -85,6 +85,20 @@ class FeatureBranch(nn.Module):
         self.perturbation = perturbation
 
 
+class PredictionBranch(nn.Module):
+    """The student's own prediction of the plain view, under a loss that asks for no labels.
+
+    Args:
+        weight: factor of its loss term.
+        loss: ``loss(logits, valid)``, a scalar; ``valid`` as in the unlabelled batch, None where all points are.
+    """
+
+    def __init__(self, weight: float, loss: Callable[[Tensor, Tensor | None], Tensor]) -> None:
+        super().__init__()
+        self.weight = weight
+        self.loss = loss
+
+
 @contextmanager
 def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
     """Normalise by the batch as training mode does, and leave BatchNorm's running statistics as they are."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
-from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, frozen_running_statistics
+from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, PredictionBranch, frozen_running_statistics
 from residual_ssl.ema import EMATeacher
 from residual_ssl.errors import ConfigError
 from residual_ssl.frozen_teacher import FrozenTeacher
@@ -28,8 +28,9 @@ class ConsistencyAlgorithm(Algorithm):
     BatchNorm's running statistics follow the first pass alone and not the perturbed views.
 
     Args:
-        selector: the selection rule; None only without branches.
-        branches: InputBranch or FeatureBranch by name; at most one FeatureBranch. None or empty: supervised training.
+        selector: the selection rule; None only where no branch is taught by pseudo-labels.
+        branches: InputBranch, FeatureBranch or PredictionBranch by name; at most one FeatureBranch. None or empty:
+            supervised training.
         labelled_weight: w_x.
         ema_decay: None: the student teaches itself. A decay: an :class:`EMATeacher` teaches, and is what is evaluated.
         teacher_from: checkpoints of finished runs; the last one teaches, unchanged, and the student is evaluated. The
@@ -38,7 +39,8 @@ class ConsistencyAlgorithm(Algorithm):
             None: they are predicted from their own.
 
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
-    branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, ….
+    branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, MCC (a
+    prediction branch), ….
 
     Raises:
         ConfigError: branches without a selector, more than one FeatureBranch, two kinds of teacher; a selector whose
@@ -50,7 +52,7 @@ class ConsistencyAlgorithm(Algorithm):
     def __init__(
         self,
         selector: Selector | None = None,
-        branches: Mapping[str, InputBranch | FeatureBranch] | None = None,
+        branches: Mapping[str, InputBranch | FeatureBranch | PredictionBranch] | None = None,
         labelled_weight: float = 1.0,
         ema_decay: float | None = None,
         teacher_from: str | Sequence[str] | None = None,
@@ -61,7 +63,7 @@ class ConsistencyAlgorithm(Algorithm):
         feature = [name for name, branch in branches.items() if isinstance(branch, FeatureBranch)]
         if len(feature) > 1:
             raise ConfigError(f"algorithm.branches: got feature branches {', '.join(feature)}, expected at most one")
-        if branches and selector is None:
+        if selector is None and any(not isinstance(branch, PredictionBranch) for branch in branches.values()):
             raise ConfigError("algorithm.selector: got none for an algorithm with branches; choose one, selector=csl")
         if ema_decay is not None and teacher_from is not None:
             raise ConfigError(
@@ -102,15 +104,20 @@ class ConsistencyAlgorithm(Algorithm):
             logits, perturbed = model(both), None
         else:
             logits, perturbed = model(both, self._branch(self.feature).perturbation, start)
-        with torch.no_grad():
-            if self.selector is not None:
+        selection = None
+        if self.selector is not None:
+            with torch.no_grad():
                 self.selector.observe(logits[:start].detach(), labelled["target"], task.ignore_index)
-            selection = self._select(plain, logits[start:].detach(), unlabelled)
+                selection = self._select(plain, logits[start:].detach(), unlabelled)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
-        if perturbed is not None and self.feature is not None:
-            terms[self.feature] = selected_cross_entropy(perturbed, selection)
-        terms.update(self._input_terms(model, task, unlabelled["input"], selection))
+        for name, branch in self.branches.items():
+            if isinstance(branch, PredictionBranch):
+                terms[name] = branch.loss(logits[start:], unlabelled.get("valid"))
+        if selection is not None:
+            if perturbed is not None and self.feature is not None:
+                terms[self.feature] = selected_cross_entropy(perturbed, selection)
+            terms.update(self._input_terms(model, task, unlabelled["input"], selection))
         loss = self.labelled_weight * terms["labelled"]
         for name in self.branches:
             loss = loss + self._branch(name).weight * terms[name]
@@ -148,7 +155,7 @@ class ConsistencyAlgorithm(Algorithm):
         parts = zip(branches.items(), logits.chunk(len(branches)), selections, strict=True)
         return {name: branch.loss(prediction, chosen) for (name, branch), prediction, chosen in parts}
 
-    def _branch(self, name: str) -> InputBranch | FeatureBranch:
+    def _branch(self, name: str) -> InputBranch | FeatureBranch | PredictionBranch:
         return self.branches[name]  # type: ignore[return-value]
 
     def after_step(self, model: nn.Module) -> None:

@@ -96,7 +96,7 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     algorithm.attach(model)
     optimizer = build_optimizer(settings, model)
     rates = [group["lr"] for group in optimizer.param_groups]
-    effective = effective_values(settings, data, model, rates, accelerator)
+    effective = effective_values(settings, task, data, model, rates, accelerator)
     if stored is not None:
         checkpoint.restore_weights(model, stored["model"], Path(settings.run_dir) / "last.pt")
         algorithm.load_state_dict(stored["algorithm"])

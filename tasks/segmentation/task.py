@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
+from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
@@ -39,6 +40,11 @@ class SegmentationTask(Task):
         inference: how images are predicted, and which part of them evaluation counts; None for whole images.
         mean, std: normalisation of the model's input, RGB in [0, 1].
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
+        choose_by: figure that chooses the best checkpoint: ``miou``, ``pixel_accuracy``, or, without labels,
+            ``unsupervised_infomax`` or ``unsupervised_certainty`` over all pixels; None for ``miou``.
+
+    Raises:
+        ConfigError: another figure to choose by.
     """
 
     main_metric = "miou"
@@ -57,7 +63,9 @@ class SegmentationTask(Task):
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
+        choose_by: str | None = None,
     ) -> None:
+        self.choose_by = checked_choice(choose_by, ("miou", "pixel_accuracy"))
         self.spec = spec
         self.class_names = spec.classes
         self.ignore_index = spec.ignore_index
@@ -128,13 +136,16 @@ class SegmentationTask(Task):
         }
 
     def metric(self) -> Any:
-        return SegmentationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        confusion = SegmentationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        return with_criteria(confusion, self.num_classes)
 
-    def summary(self, computed: Tensor) -> dict[str, float]:
-        iou = intersection_over_union(computed)
+    def summary(self, computed: Any) -> dict[str, float]:
+        confusion, criteria = criteria_apart(computed)
+        iou = intersection_over_union(confusion)
         seen = ~iou.isnan()
         figures = {"miou": 100 * iou[seen].mean().item()}
-        figures["pixel_accuracy"] = 100 * (computed.diagonal().sum() / computed.sum()).item()
+        figures["pixel_accuracy"] = 100 * (confusion.diagonal().sum() / confusion.sum()).item()
+        figures |= criteria
         named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))
         return figures | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
 
