@@ -143,7 +143,7 @@ def test_a_choice_by_itself_that_does_not_exist_is_named_with_the_nearest_one() 
     ("override", "message"),
     [
         ("stepz=5", r"stepz: no such key; did you mean 'steps'\?"),
-        ("algorithm=cls", r"algorithm: got 'cls', expected one of corrmatch, covar, cps, csl, csl_cvxpylayers, "),
+        ("algorithm=cls", r"algorithm: got 'cls', expected one of cdan, corrmatch, covar, cps, csl, csl_cvxpylayers, "),
         ("dataset=camvid", r"dataset.root: has no default; give it, dataset.root=VALUE"),
         ("steps=", r"steps"),
     ],

@@ -79,8 +79,9 @@ class UnsupervisedCriteria(Metric):  # type: ignore[misc]
         largest = math.log(self.num_classes)
         mean = self.entropy / points
         spread = torch.special.entr(self.total / points).sum()
-        some = self.points > 0
-        figures = {CERTAINTY: some * (100 * (1 - mean / largest)), INFOMAX: 100 * (spread - mean) / largest}
+        # Probabilities sum to 1 up to rounding, and figures keep their range.
+        certainty, infomax = (value.clamp(0, 1) for value in (1 - mean / largest, (spread - mean) / largest))
+        figures = {CERTAINTY: 100 * certainty * (self.points > 0), INFOMAX: 100 * infomax}
         if self.density:
             predictions = dim_zero_cat(self.predictions) if len(self.predictions) else torch.zeros(0, self.num_classes)
             figures[DENSITY] = 100 * soft_neighborhood_density(predictions)
@@ -122,7 +123,7 @@ def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) 
         own = torch.arange(len(rows), device=rows.device)
         similarity[own, own + start] = -torch.inf
         total += torch.special.entr(similarity.softmax(1)).sum(dtype=torch.float64)
-    return total / number / math.log(number - 1)
+    return (total / number / math.log(number - 1)).clamp(max=1)  # up to rounding
 
 
 def with_criteria(labelled: Metric, num_classes: int, density: bool = False) -> MetricCollection:

@@ -165,11 +165,14 @@ def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", METHODS)
 def test_two_processes_take_the_steps_of_one(tmp_path: Path, two_processes: Path, name: str) -> None:
     train(toy_config(tmp_path, METHODS[name]))
-    losses = [
-        [row["train/loss"] for row in read_log(run) if "train/loss" in row] for run in (tmp_path, two_processes / name)
-    ]
+    runs = (tmp_path, two_processes / name)
+    losses = [[row["train/loss"] for row in read_log(run) if "train/loss" in row] for run in runs]
     assert losses[1] == pytest.approx(losses[0], abs=1e-5)
-    ends = [torch.load(run / "last.pt", weights_only=True)["model"] for run in (tmp_path, two_processes / name)]
+    # Accuracy and the criteria without labels, from unequal shares of the validation set.
+    figures = [torch.load(run / "last.pt", weights_only=True)["last"] for run in runs]
+    assert set(figures[0]) > {"accuracy", "unsupervised_infomax", "unsupervised_density"}
+    assert figures[1] == pytest.approx(figures[0], abs=1e-3)
+    ends = [torch.load(run / "last.pt", weights_only=True)["model"] for run in runs]
     for key, value in ends[0].items():
         torch.testing.assert_close(
             ends[1][key], value, rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}"

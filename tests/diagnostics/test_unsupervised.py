@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from tiny import tiny_config
 from torch import Tensor
 
@@ -111,25 +109,11 @@ def test_logits_of_another_shape_are_named() -> None:
         UnsupervisedCriteria(4, density=True).update(torch.zeros(2, 4, 5, 5))
 
 
-def _judge(rank: int, folder: str, logits: Tensor) -> None:
-    dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
-    torch.save(computed(UnsupervisedCriteria(5, density=True), logits[rank::2]), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
-
-
-def test_processes_add_up_to_one_unequal_shares_too(tmp_path: Path) -> None:
-    logits = logits_of(13, 5)
-    mp.spawn(_judge, (str(tmp_path), logits), nprocs=2)
-    for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        assert found == pytest.approx(by_definition(logits), rel=1e-5)
-
-
 def test_a_run_keeps_the_checkpoint_that_its_criterion_chose_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = ["algorithm=supervised", "evaluate_every=1", "steps=5", "optimizer.lr=0.03"]
-    result = train(tiny_config(tmp_path, *quick, f"+task.choose_by={CERTAINTY}"))
+    result = train(tiny_config(tmp_path, *quick, f"task.choose_by={CERTAINTY}"))
     assert f"best checkpoint  chosen by {CERTAINTY}" in capsys.readouterr().out
     rows = [row for row in read_log(tmp_path) if "validation/miou" in row]
     assert len(rows) == 5
@@ -151,4 +135,4 @@ def test_a_run_without_a_choice_keeps_the_checkpoint_of_its_main_metric(tmp_path
 
 def test_a_figure_that_the_task_does_not_have_is_named_with_those_it_has(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=rf"choose_by: got 'infomx', expected one of miou, .*{INFOMAX}"):
-        train(tiny_config(tmp_path, "+task.choose_by=infomx"))
+        train(tiny_config(tmp_path, "task.choose_by=infomx"))
