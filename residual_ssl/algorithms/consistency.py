@@ -37,6 +37,9 @@ class ConsistencyAlgorithm(Algorithm):
             earlier ones, where there are some, are evidence for a selector that compares them.
         view_features: perturbation of the features of the input branches, which are then predicted from these alone;
             None: they are predicted from their own.
+        domain_batchnorm: normalise the labelled and the unlabelled batch each by its own statistics, where they are of
+            two domains, and keep running statistics of the unlabelled one alone, which is then also evaluated by them.
+            Scales and shifts stay common to both. Without branches there is no unlabelled batch, and no difference.
 
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
     branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, MCC (a
@@ -46,7 +49,8 @@ class ConsistencyAlgorithm(Algorithm):
         ConfigError: branches without a selector, more than one FeatureBranch, two kinds of teacher; a selector whose
             evidence is not there.
 
-    Source: FixMatch, arXiv 2001.07685; UniMatch, arXiv 2208.09910, eq. 6; CSL, arXiv 2509.16704, eq. 9.
+    Source: FixMatch, arXiv 2001.07685; UniMatch, arXiv 2208.09910, eq. 6; CSL, arXiv 2509.16704, eq. 9; statistics of
+    each domain: AdaBN, arXiv 1603.04779, and DSBN, arXiv 1906.03950, which has scales and shifts of each domain too.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class ConsistencyAlgorithm(Algorithm):
         ema_decay: float | None = None,
         teacher_from: str | Sequence[str] | None = None,
         view_features: nn.Module | None = None,
+        domain_batchnorm: bool = False,
     ) -> None:
         super().__init__()
         branches = dict(branches or {})
@@ -76,6 +81,7 @@ class ConsistencyAlgorithm(Algorithm):
         self.ema_decay = ema_decay
         self.teacher_from = [teacher_from] if isinstance(teacher_from, str) else list(teacher_from or [])
         self.view_features = view_features
+        self.domain_batchnorm = domain_batchnorm
         self.teacher: EMATeacher | FrozenTeacher | None = None
         self.needs_unlabelled = bool(branches)
 
@@ -99,11 +105,7 @@ class ConsistencyAlgorithm(Algorithm):
 
         plain = task.view(unlabelled["input"], "plain")
         start = len(x)
-        both = torch.cat([x, plain])
-        if self.feature is None:
-            logits, perturbed = model(both), None
-        else:
-            logits, perturbed = model(both, self._branch(self.feature).perturbation, start)
+        logits, perturbed = self._plain_logits(model, x, plain)
         selection = None
         if self.selector is not None:
             with torch.no_grad():
@@ -117,11 +119,24 @@ class ConsistencyAlgorithm(Algorithm):
         if selection is not None:
             if perturbed is not None and self.feature is not None:
                 terms[self.feature] = selected_cross_entropy(perturbed, selection)
-            terms.update(self._input_terms(model, task, unlabelled["input"], selection))
+            terms.update(self._input_terms(model, task, unlabelled["input"], selection, labelled))
         loss = self.labelled_weight * terms["labelled"]
         for name in self.branches:
             loss = loss + self._branch(name).weight * terms[name]
         return StepOutput(loss, {name: term.detach() for name, term in terms.items()}, selection)
+
+    def _plain_logits(self, model: nn.Module, x: Tensor, plain: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of the labelled and the plain view, and of the latter with perturbed features."""
+        batch, start = torch.cat([x, plain]), len(x)
+        if self.domain_batchnorm:
+            with frozen_running_statistics(model):
+                of_labelled = model(x)
+            batch, start = plain, 0
+        if self.feature is None:
+            logits, perturbed = model(batch), None
+        else:
+            logits, perturbed = model(batch, self._branch(self.feature).perturbation, start)
+        return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
 
     def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
         """What teaches, from the plain view and the student's logits of it."""
@@ -141,11 +156,13 @@ class ConsistencyAlgorithm(Algorithm):
                 )
         return self.selector(taught, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
 
-    def _input_terms(self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection) -> dict[str, Tensor]:
+    def _input_terms(
+        self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection, labelled: Batch
+    ) -> dict[str, Tensor]:
         branches = {name: branch for name, branch in self.branches.items() if isinstance(branch, InputBranch)}
         if not branches:
             return {}
-        views, selections = zip(*(branch(task, inputs, selection) for branch in branches.values()), strict=True)
+        views, selections = zip(*(branch(task, inputs, selection, labelled) for branch in branches.values()), strict=True)
         together = torch.cat(views)
         with frozen_running_statistics(model):
             if self.view_features is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -67,6 +68,27 @@ class Selection:
             for name, own in self._tensors().items()
         }
         return replace(self, **changes)
+
+    def with_labels(self, label: Tensor, where: Tensor) -> Selection:
+        """True labels ``(B, *S)`` where bool ``where`` ``(B, *S)``, in full and valid; this selection elsewhere.
+
+        What ``label`` holds elsewhere does not matter.
+        """
+        known = replace(
+            self,
+            label=label.where(where, self.label),
+            weight=self.weight.masked_fill(where, 1.0),
+            trusted=self.trusted | where,
+            valid=self.valid | where,
+            confidence=self.confidence.masked_fill(where, 1.0),
+            residual=self.residual.masked_fill(where, 0.0),
+        )
+        if self.target is not None:
+            certain = F.one_hot(known.label, self.target.shape[1]).movedim(-1, 1).to(self.target.dtype)
+            known = replace(known, target=certain.where(where.unsqueeze(1), self.target))
+        if self.negative is not None:
+            known = replace(known, negative=self.negative & ~where.unsqueeze(1))
+        return known
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "diagnostics"}

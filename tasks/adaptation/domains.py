@@ -7,25 +7,12 @@ from typing import Any, Protocol
 
 import torch
 
-from residual_ssl.data import Sample, Samples
+from residual_ssl.data import DatasetSpec, Sample, Samples
 from residual_ssl.errors import ConfigError, DataError
 
 
-class Spec(Protocol):
-    """What a data set says of its classes."""
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-
-    @property
-    def ignore_index(self) -> int: ...
-
-
-class Source(Protocol):
-    """A data set of any task, as :class:`~residual_ssl.data.SegmentationSource` is one of segmentation."""
-
-    @property
-    def spec(self) -> Any: ...
+class Domain(Protocol):
+    """A data set of any task: a ``SegmentationSource``, a ``ClassificationSource`` (:mod:`residual_ssl.data`)."""
 
     @property
     def labelled(self) -> Any: ...
@@ -41,16 +28,18 @@ class DomainPair:
     """Unsupervised domain adaptation as a data set for semi-supervised learning.
 
     Labelled are the source's labelled samples; unlabelled and for validation are the target's. Target samples that have
-    a label to learn from are left out: the pair knows no label of the target.
+    a label to learn from are left out: the pair knows no label of the target but those to measure on.
 
     Args:
         target: called once, gives the data set of the domain to be good at.
         source: called once, gives the data set of the domain with labels, of the same classes in the same order. None
-            for adaptation without it, from a network trained there: the labelled samples are then the target's
-            unlabelled ones, with no point labelled, so that a supervised loss of them is 0. For segmentation.
+            for source-free adaptation of a segmentation network that was trained there: the labelled samples are then
+            the target's unlabelled ones with no point labelled, so that a supervised loss on them is 0.
+
+    Attributes ``classes``, ``labelled``, ``unlabelled``, ``validation``, and ``spec`` where the target has one.
 
     Raises:
-        ConfigError: domains of different classes.
+        ConfigError: domains of different classes; no source for a target without a ``spec``.
         DataError: a source without labelled samples, a target without unlabelled ones.
 
     Example:
@@ -62,21 +51,28 @@ class DomainPair:
         (2, 3, 1)
     """
 
-    def __init__(self, target: Callable[[], Source], source: Callable[[], Source] | None = None) -> None:
-        goal = target()
-        self.spec = goal.spec
-        self.unlabelled = goal.unlabelled
-        self.validation = goal.validation
+    def __init__(self, target: Callable[[], Domain], source: Callable[[], Domain] | None = None) -> None:
+        self._target = target()
+        self.classes = _classes(self._target)
+        self.unlabelled = self._target.unlabelled
+        self.validation = self._target.validation
         if not len(self.unlabelled):
-            raise DataError("target: has no unlabelled samples, expected the images to adapt to; label fewer or none")
+            raise DataError("target: has no unlabelled samples, expected those to adapt to; label fewer, or none")
         if source is None:
-            self.labelled: Any = WithoutLabels(goal.unlabelled, goal.spec.ignore_index)
+            if not hasattr(self._target, "spec"):
+                raise ConfigError("source: got none; adaptation without a source is for segmentation")
+            self.labelled: Any = WithoutLabels(self.unlabelled, self.spec.ignore_index)
             return
         origin = source()
-        _check_classes(origin.spec, goal.spec)
+        _check_same(_classes(origin), self.classes)
         self.labelled = origin.labelled
         if not len(self.labelled):
-            raise DataError("source: has no labelled samples, expected those to learn from; set labelled=all")
+            raise DataError("source: has no labelled samples, expected those to learn from; set its labelled to all")
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The target's classes, colours and ignore index, in segmentation."""
+        return self._target.spec  # type: ignore[attr-defined, no-any-return]
 
 
 class WithoutLabels:
@@ -100,12 +96,15 @@ class WithoutLabels:
         return sample._replace(mask=mask)
 
 
-def _check_classes(source: Spec, target: Spec) -> None:
-    if tuple(source.classes) != tuple(target.classes):
-        pairs = zip((*source.classes, "nothing"), (*target.classes, "nothing"), strict=False)
-        place, (of_source, of_target) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+def _classes(domain: Any) -> tuple[str, ...]:
+    return tuple(domain.spec.classes if hasattr(domain, "spec") else domain.classes)
+
+
+def _check_same(source: tuple[str, ...], target: tuple[str, ...]) -> None:
+    if source != target:
+        place = next((i for i, (a, b) in enumerate(zip(source, target, strict=False)) if a != b), None)
+        differ = "" if place is None else f", the first to differ being {source[place]!r} and {target[place]!r}"
         raise ConfigError(
-            f"source: has {len(source.classes)} classes and the target {len(target.classes)}, which first differ at "
-            f"id {place}, {of_source} and {of_target}; expected the same classes in the same order: map the ids of "
-            "one to those of the other, and what only one of them has to its ignore_index"
+            f"source: has {len(source)} classes and the target {len(target)}{differ}; expected the same in the same "
+            "order: map the ids of one to those of the other, and what one of them lacks to its ignore_index"
         )
