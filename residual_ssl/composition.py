@@ -15,7 +15,8 @@ from residual_ssl.errors import ConfigError, MissingDataError
 _GROUPS = "residual_ssl.configs"
 _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
 
-# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116.
+# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. One of digits alone
+# may be a number of samples.
 _SPLIT = re.compile(r"(?:dataset\.)?split=([\w.-]+)$")
 
 
@@ -37,7 +38,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         >>> config["steps"], config["algorithm"]["selector"]["threshold"]
         (10, 0.95)
     """
-    overrides = [_SPLIT.sub(r"dataset.split='\1'", override) for override in overrides]
+    overrides = [_SPLIT.sub(_split, override) for override in overrides]
     overrides += _replaced_length(overrides)
     plain, choices = _composed("train", overrides, config_dir)
     if plain["run_dir"] is None:
@@ -80,6 +81,11 @@ def compose_choice(
     overrides = [f"+{group}={name}", *(f"++{group}.{value}" for value in values)]
     plain: dict[str, Any] = _composed(None, overrides, config_dir)[0][group]
     return plain
+
+
+def _split(override: re.Match[str]) -> str:
+    value = override.group(1)
+    return f"dataset.split={value}" if value.isdecimal() else f"dataset.split='{value}'"
 
 
 def _composed(

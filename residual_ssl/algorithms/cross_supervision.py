@@ -35,6 +35,13 @@ class NetworkPair(nn.Module):
         parts = [getattr(network, "encoder", None) for network in (self.first, self.second)]
         return nn.ModuleList(part for part in parts if part is not None)
 
+    def parameter_layers(self) -> list[list[nn.Parameter]]:
+        """The parameters of each layer of both, where the networks name theirs."""
+        layers: list[list[list[nn.Parameter]]] = [
+            network.parameter_layers() for network in (self.first, self.second)  # type: ignore[operator]
+        ]
+        return [[*one, *other] for one, other in zip(*layers, strict=True)]
+
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([self.first(x), self.second(x)])
 
@@ -128,5 +135,5 @@ class CrossSupervision(Algorithm):
         x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
         with frozen_running_statistics(model):
             predictions = model(x)
-        taught = [self.branch.mixed(chosen, box) for chosen in crossed]
+        taught = [self.branch.mixed(chosen, box, task.num_classes) for chosen in crossed]
         return [self.branch.loss(own, chosen) for own, chosen in zip(predictions, taught, strict=True)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torchvision
+from torch.utils.data import ConcatDataset
 from torchvision.transforms.v2 import functional as F
 
 from residual_ssl.data.classified import ClassifiedSample, class_ids
@@ -27,7 +28,8 @@ class TorchvisionImages:
         name: of the class there: ``"CIFAR10"``, ``"SVHN"``, ``"STL10"``, …
         root: folder of its files.
         classes: names of the classes, in the order of their ids; found by name where the data set has names.
-        split: one of the data set's own; ``"train"`` or ``"test"`` where it has no other.
+        split: one of the data set's own, or several joined, ``"train+extra"``; ``"train"`` or ``"test"`` where it has
+            no other.
         download: fetch the files where they are absent.
 
     Raises:
@@ -46,24 +48,12 @@ class TorchvisionImages:
         kind = getattr(torchvision.datasets, name, None)
         if not inspect.isclass(kind):
             raise ConfigError(f"name: got {name!r}, expected a data set of torchvision: CIFAR10, CIFAR100, SVHN, STL10, …")
-        by_flag = "train" in inspect.signature(kind).parameters
-        if by_flag and split not in ("train", "test"):
-            raise ConfigError(f"split: got {split!r}, expected train or test of {name}")
-        part = {"train": split == "train"} if by_flag else {"split": split}
-        try:
-            self._data: Any = kind(root, download=download, **part)
-        except ValueError as error:
-            raise ConfigError(f"split: got {split!r} for {name}: {error}") from error
-        except (RuntimeError, OSError) as error:
-            raise MissingDataError(
-                f"root: {name} is not in {root} ({error}); give the folder of its files, or set download to true"
-            ) from error
-        raw = next((getattr(self._data, place) for place in _LABELS if hasattr(self._data, place)), None)
-        if raw is None:
-            raise ConfigError(f"name: torchvision's {name} does not list its labels; read it with HuggingFaceImages")
-        names = getattr(self._data, "classes", None)
+        parts = [_read(kind, root, part, download) for part in split.split("+")]
+        names = getattr(parts[0], "classes", None)
+        raw = [label for part in parts for label in _raw_labels(part, name)]
         self._split = split
-        self.labels = class_ids([int(label) for label in raw], classes, names, name)
+        self._data: ConcatDataset[Any] = ConcatDataset(parts)
+        self.labels = class_ids(raw, classes, names, name)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,3 +64,25 @@ class TorchvisionImages:
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(f"{self._split}/{index:06d}", None)
+
+
+def _read(kind: Any, root: str | Path, split: str, download: bool) -> Any:
+    by_flag = "train" in inspect.signature(kind).parameters
+    if by_flag and split not in ("train", "test"):
+        raise ConfigError(f"split: got {split!r}, expected train or test of {kind.__name__}")
+    part = {"train": split == "train"} if by_flag else {"split": split}
+    try:
+        return kind(root, download=download, **part)
+    except ValueError as error:
+        raise ConfigError(f"split: got {split!r} for {kind.__name__}: {error}") from error
+    except (RuntimeError, OSError) as error:
+        raise MissingDataError(
+            f"root: {kind.__name__} is not in {root} ({error}); give the folder of its files, or set download to true"
+        ) from error
+
+
+def _raw_labels(part: Any, name: str) -> list[int]:
+    found = next((getattr(part, place) for place in _LABELS if hasattr(part, place)), None)
+    if found is None:
+        raise ConfigError(f"name: torchvision's {name} does not list its labels; read it with HuggingFaceImages")
+    return [int(label) for label in found]

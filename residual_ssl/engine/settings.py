@@ -11,6 +11,7 @@ from residual_ssl.components import faults
 from residual_ssl.errors import ConfigError
 
 _PRECISIONS = ("no", "bf16", "fp16")
+_SCHEDULES = ("polynomial", "cosine")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Settings:
         reference_batch: labelled batch that the optimizer's learning rate belongs to; the rate is scaled linearly to
             ``labelled_batch``. None: no scaling.
         warmup_steps: steps over which the learning rate rises linearly from 0.
-        power: exponent of the polynomial decay ``(1 - t/T)^power``.
+        schedule: decay of the learning rate: ``"polynomial"``, ``(1 - t/T)^power``, or ``"cosine"``,
+            ``cos(7πt/16T)``, that of FixMatch.
+        power: exponent of the polynomial decay.
         head_lr_multiplier: learning rate of everything but ``model.encoder``, relative to the optimizer's.
+        layer_decay: learning rate of each layer of a model that names them, relative to that of the layer behind it.
         init_from: checkpoint whose model weights start the run, or None.
         evaluate_every: steps between evaluations; the last step is always evaluated.
         evaluation_batch: samples a batch in evaluation; 1 where sizes differ.
@@ -57,8 +61,10 @@ class Settings:
     accumulate: int = 1
     reference_batch: int | None = None
     warmup_steps: int = 0
+    schedule: str = "polynomial"
     power: float = 0.9
     head_lr_multiplier: float = 1.0
+    layer_decay: float = 1.0
     init_from: str | None = None
     evaluate_every: int = 100
     evaluation_batch: int = 1
@@ -97,6 +103,8 @@ class Settings:
             found.append(
                 f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")'
             )
+        if config.get("schedule", "polynomial") not in _SCHEDULES:
+            found.append(f"schedule: got {config['schedule']!r}, expected one of {', '.join(_SCHEDULES)}")
         if config.get("device", "auto") not in ("auto", "cpu"):
             found.append(f"device: got {config['device']!r}, expected auto or cpu")
         for name in ("task", "algorithm", "optimizer"):
@@ -156,6 +164,7 @@ _MINIMA = {
     "warmup_steps": 0,
     "power": 0,
     "head_lr_multiplier": 0,
+    "layer_decay": 0,
     "evaluate_every": 1,
     "evaluation_batch": 1,
     "log_every": 1,
