@@ -38,7 +38,8 @@ class NetworkPair(nn.Module):
     def parameter_layers(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer of both, where the networks name theirs."""
         layers: list[list[list[nn.Parameter]]] = [
-            network.parameter_layers() for network in (self.first, self.second)  # type: ignore[operator]
+            network.parameter_layers()
+            for network in (self.first, self.second)  # type: ignore[operator]
         ]
         return [[*one, *other] for one, other in zip(*layers, strict=True)]
 

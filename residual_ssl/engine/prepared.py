@@ -90,7 +90,7 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
         check_steps(stored, data.steps, settings.run_dir)
     elif settings.init_from is not None:
         path = Path(settings.init_from)
-        checkpoint.restore_weights(model, checkpoint.load(path)["model"], path)
+        algorithm.start_from(model, checkpoint.load(path)["model"], path)
     if settings.sync_batchnorm:
         model = synchronised(model, accelerator.device, accelerator.num_processes)
     algorithm.attach(model)

@@ -142,6 +142,19 @@ def test_the_classifier_alone_is_what_is_kept_and_evaluated(tmp_path: Path) -> N
     assert evaluate(tmp_path, checkpoint_name="last.pt", device="cpu") == pytest.approx(result.last)
 
 
+@pytest.mark.parametrize("first", ["supervised", "dann"])
+def test_a_run_starts_from_a_classifier_and_from_a_run_of_its_own_kind(tmp_path: Path, first: str) -> None:
+    supervised = {"_target_": "residual_ssl.algorithms.ConsistencyAlgorithm"}
+    train(toy_config(tmp_path / "first", DANN if first == "dann" else supervised))
+    start = torch.load(tmp_path / "first" / "last.pt", weights_only=True)["model"]
+    still = {"_target_": "torch.optim.SGD", "lr": 0.0}
+    init_from = str(tmp_path / "first" / "last.pt")
+    train(toy_config(tmp_path / "then", DANN, steps=1, init_from=init_from, optimizer=still))
+    reached = torch.load(tmp_path / "then" / "last.pt", weights_only=True)["model"]
+    for name, value in start.items():
+        assert torch.equal(reached[name if first == "dann" else f"network.{name}"], value), name
+
+
 def _train_on_two(rank: int, folder: str, port: int) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
