@@ -18,6 +18,7 @@ from residual_ssl.engine.trained import load_run
 from residual_ssl.errors import ConfigError, ResidualSSLError
 from residual_ssl.export import Exported, export_onnx
 from residual_ssl.input_files import input_files, result_names
+from residual_ssl.prediction_table import write_table
 from residual_ssl.selection import ConvexSelector
 from residual_ssl.task import Task
 
@@ -54,7 +55,10 @@ def predict(
 ) -> list[Path]:
     """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
 
-    Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction.
+    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
+
+    Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
+    files are judged together.
 
     Args:
         run: run directory or checkpoint file.
@@ -78,15 +82,22 @@ def predict(
         selector = ConvexSelector()
     selector.to(trained.device).eval()
     written = []
+    whole: list[Tensor] = []
     for file, name in zip(files, result_names(files), strict=True):
-        place = Path(out) / name
-        place.parent.mkdir(parents=True, exist_ok=True)
         sample = trained.task.read(file).to(trained.device)
         logits = trained.task.predict(trained.model, sample.unsqueeze(0))
+        if logits.dim() == 2:
+            whole.append(logits)
+            continue
+        place = Path(out) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
         for kind, picture in trained.task.pictures(sample, logits[0], selector(logits)).items():
             path = place.with_name(f"{place.name}_{kind}.png")
             picture.save(path)
             written.append(path)
+    if whole:
+        together = torch.cat(whole)
+        written.append(write_table(Path(out), files, together, selector(together), trained.task.class_names))
     return written
 
 
@@ -141,10 +152,12 @@ def split(
     config = compose(["++dataset.labelled=all", *overrides], config_dir=config_dir)
     source = config["task"].get("source")
     if not isinstance(source, dict):
-        raise ConfigError(f"task: {config['task'].get('_target_')} has no source of images and masks to divide")
+        raise ConfigError(f"task: {config['task'].get('_target_')} has no source of images to divide")
     source |= {"labelled": "all", "_partial_": False}
     if "unlabelled" in source:
         source["unlabelled"] = None
+    if "labelled_in_pool" in source:
+        source["labelled_in_pool"] = False
     try:
         built = build(source, "task.source")
     except ResidualSSLError as error:

@@ -15,8 +15,8 @@ from residual_ssl.errors import ConfigError, MissingDataError
 _GROUPS = "residual_ssl.configs"
 _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
 
-# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. One of digits alone
-# may be a number of samples.
+# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. What is of digits
+# alone may be a number of samples.
 _SPLIT = re.compile(r"(?:dataset\.)?split=([\w.-]+)$")
 
 

@@ -19,6 +19,13 @@ def tiny_config(run_dir: Path, *overrides: str) -> dict[str, Any]:
     return compose([*fixed, *batches, *SCENES, *overrides])
 
 
+def tiny_digits(run_dir: Path, *overrides: str) -> dict[str, Any]:
+    """A configuration of two steps on the embedded digits, 20 of them labelled."""
+    fixed = ["experiment=digits_classification", "split=20", f"run_dir={run_dir}", "device=cpu", "model.widths=[8,16]"]
+    short = ["steps=2", "evaluate_every=2", "log_every=1", "labelled_batch=8", "unlabelled_batch=8", "warmup_steps=0"]
+    return compose([*fixed, *short, *overrides])
+
+
 class PlainSegmenter(SegmentationModel):
     """Two convolutions and no BatchNorm, so that a sample's logits do not depend on the rest of its batch."""
 

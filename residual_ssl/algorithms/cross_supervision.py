@@ -37,11 +37,8 @@ class NetworkPair(nn.Module):
 
     def parameter_layers(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer of both, where the networks name theirs."""
-        layers: list[list[list[nn.Parameter]]] = [
-            network.parameter_layers()
-            for network in (self.first, self.second)  # type: ignore[operator]
-        ]
-        return [[*one, *other] for one, other in zip(*layers, strict=True)]
+        first, second = (network.parameter_layers() for network in (self.first, self.second))  # type: ignore[operator]
+        return [[*one, *other] for one, other in zip(first, second, strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([self.first(x), self.second(x)])

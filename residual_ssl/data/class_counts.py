@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from residual_ssl.data.splits import some
 from residual_ssl.errors import ConfigError
 
 
@@ -76,3 +77,25 @@ def shuffled_by_class(labels: Sequence[int | None], num_classes: int, seed: int)
         if label is not None and label >= 0:
             places[label].append(place)
     return places
+
+
+def first_of_each(
+    places: Sequence[Sequence[int]], counts: Sequence[int], classes: Sequence[str], subset: str
+) -> list[int]:
+    """The first so many places of each class, one class after the other.
+
+    Raises:
+        ConfigError: a class with fewer; names it and ``subset``.
+
+    Example:
+        >>> first_of_each([[5, 7], [2, 9, 4]], [1, 2], ["cat", "dog"], "labelled")
+        [5, 2, 9]
+    """
+    short = [
+        f"{name} has {len(own)} of {count}"
+        for own, count, name in zip(places, counts, classes, strict=True)
+        if count > len(own)
+    ]
+    if short:
+        raise ConfigError(f"{subset}: more samples asked for than there are: {some(short)}; ask for fewer")
+    return [place for own, count in zip(places, counts, strict=True) for place in own[:count]]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from residual_ssl.data.class_counts import LongTail, equal_counts, shuffled_by_class
+from residual_ssl.data.class_counts import LongTail, equal_counts, first_of_each, shuffled_by_class
 from residual_ssl.data.classified import ClassifiedSamples, ClassifiedSubset, JoinedSamples
 from residual_ssl.data.samples import OUTSIDE
 from residual_ssl.data.splits import check_disjoint, read_list, some
@@ -43,8 +43,8 @@ class ClassificationSplit:
     Example:
         >>> from functools import partial
         >>> from residual_ssl.data import HandwrittenDigits
-        >>> read = HandwrittenDigits
-        >>> split = ClassificationSplit([str(i) for i in range(10)], partial(read, "train"), partial(read, "validation"), 40)
+        >>> train, validation = (partial(HandwrittenDigits, split) for split in ("train", "validation"))
+        >>> split = ClassificationSplit([str(i) for i in range(10)], train, validation, labelled=40)
         >>> len(split.labelled), len(split.unlabelled), len(split.validation)
         (40, 1360, 397)
     """
@@ -78,7 +78,7 @@ class ClassificationSplit:
             rest = [i for i, label in enumerate(samples.labels) if i not in taken and label != left_out]
         else:
             free = [[i for i in own if i not in taken] for own in places]
-            rest = _first(free, unlabelled.counts(len(self.classes)), self.classes, "unlabelled")
+            rest = first_of_each(free, unlabelled.counts(len(self.classes)), self.classes, "unlabelled")
             if strangers == "unlabelled":
                 rest += [i for i, label in enumerate(samples.labels) if label == OUTSIDE]
         if labelled_in_pool:
@@ -117,19 +117,7 @@ def _labelled(
         _check_classed("labelled", ClassifiedSubset(samples, chosen))
         return chosen
     counts = labelled.counts(len(classes)) if isinstance(labelled, LongTail) else None
-    return _first(places, counts or equal_counts(labelled, len(classes), seed), classes, "labelled")  # type: ignore[arg-type]
-
-
-def _first(places: Sequence[Sequence[int]], counts: Sequence[int], classes: Sequence[str], subset: str) -> list[int]:
-    """The first so many places of each class."""
-    short = [
-        f"{name} has {len(own)} of {count}"
-        for own, count, name in zip(places, counts, classes, strict=True)
-        if count > len(own)
-    ]
-    if short:
-        raise ConfigError(f"{subset}: more samples asked for than there are: {some(short)}; ask for fewer")
-    return [place for own, count in zip(places, counts, strict=True) for place in own[:count]]
+    return first_of_each(places, counts or equal_counts(labelled, len(classes), seed), classes, "labelled")  # type: ignore[arg-type]
 
 
 def _names(samples: ClassifiedSamples) -> list[str]:

@@ -74,7 +74,9 @@ def _labels(table: Any, column: str, classes: Sequence[str], source: str) -> tup
     from datasets import ClassLabel, Value
 
     kind = table.features.get(column)
-    if not (isinstance(kind, ClassLabel) or (isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "str")))):
+    if not (
+        isinstance(kind, ClassLabel) or (isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "str")))
+    ):
         raise ConfigError(
             f"label: got column {column!r} of {source}, "
             f"{'which is not there' if kind is None else f'which holds {kind}'}; expected names or ids of classes, one "

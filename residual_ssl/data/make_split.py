@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from tqdm import tqdm
 
+from residual_ssl.data.class_counts import equal_counts, first_of_each, shuffled_by_class
+from residual_ssl.data.classification_split import ClassificationSplit
 from residual_ssl.data.covering import draw_covering
 from residual_ssl.data.samples import ListedSamples, SegmentationSource
 from residual_ssl.data.splits import ListEntry
@@ -54,11 +57,14 @@ class SplitReport:
         )
 
 
-def make_split(source: SegmentationSource, labelled: int, out: str | Path, *, seed: int = 0) -> SplitReport:
-    """Divide the training images of a source by :func:`draw_covering`, and write the two lists, ``image mask`` a line.
+def make_split(
+    source: SegmentationSource | ClassificationSplit, labelled: int, out: str | Path, *, seed: int = 0
+) -> SplitReport:
+    """Divide the training images of a source, and write the two lists, ``image mask`` a line.
 
-    The masks of all training images are read, their images are not. Images without a mask go to the unlabelled list,
-    alone in their line.
+    For segmentation by :func:`draw_covering`: the masks of all training images are read, their images are not. For
+    classification as many of each class. Images without a mask or a class go to the unlabelled list, alone in their
+    line.
 
     Args:
         source: with every training image that has a mask in ``labelled`` (:class:`ImageFolders` with
@@ -81,9 +87,31 @@ def make_split(source: SegmentationSource, labelled: int, out: str | Path, *, se
         raise ConfigError(f"out: {folder} holds {' and '.join(existing)} already; give another folder, or remove them")
     if not hasattr(source.labelled, "entry"):
         raise ConfigError(f"dataset: no list can name the samples of {type(source).__name__}; it draws its own")
-    pool, bare = cast(ListedSamples, source.labelled), cast(ListedSamples, source.unlabelled)
+    if isinstance(source, ClassificationSplit):
+        return _write(source, source.classes, *_drawn_by_class(source, labelled, seed), folder)
+    return _write(source, source.spec.classes, *_drawn_by_mask(source, labelled, seed), folder)
+
+
+def _drawn_by_class(source: ClassificationSplit, labelled: int, seed: int) -> tuple[list[int], list[frozenset[int]]]:
+    """Places of the drawn samples, and the class of all."""
+    labels = source.labelled.labels
+    counts = equal_counts(labelled, len(source.classes), seed)
+    places = shuffled_by_class(labels, len(source.classes), seed)
+    drawn = first_of_each(places, counts, source.classes, "labelled")
+    return sorted(drawn), [frozenset() if label is None else frozenset({label}) for label in labels]
+
+
+def _drawn_by_mask(source: Any, labelled: int, seed: int) -> tuple[list[int], list[frozenset[int]]]:
+    """Places of the drawn images, and the classes that each of all images holds."""
+    pool = cast(ListedSamples, source.labelled)
     present = [_classes(pool, i, source.spec.ignore_index) for i in tqdm(range(len(pool)), "masks", disable=None)]
-    drawn = draw_covering(present, labelled, seed)
+    return draw_covering(present, labelled, seed), present
+
+
+def _write(
+    source: Any, classes: tuple[str, ...], drawn: Sequence[int], present: Sequence[frozenset[int]], folder: Path
+) -> SplitReport:
+    pool, bare = source.labelled, source.unlabelled
     chosen = set(drawn)
     first = [pool.entry(i) for i in drawn]
     second = [pool.entry(i) for i in range(len(pool)) if i not in chosen]
@@ -97,9 +125,9 @@ def make_split(source: SegmentationSource, labelled: int, out: str | Path, *, se
         len(first),
         len(second),
         len(bare),
-        source.spec.classes,
-        tuple(sum(label in labels for labels in present) for label in range(source.spec.num_classes)),
-        tuple(sum(label in present[i] for i in drawn) for label in range(source.spec.num_classes)),
+        classes,
+        tuple(sum(label in labels for labels in present) for label in range(len(classes))),
+        tuple(sum(label in present[i] for i in drawn) for label in range(len(classes))),
     )
 
 

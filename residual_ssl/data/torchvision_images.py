@@ -47,7 +47,9 @@ class TorchvisionImages:
     ) -> None:
         kind = getattr(torchvision.datasets, name, None)
         if not inspect.isclass(kind):
-            raise ConfigError(f"name: got {name!r}, expected a data set of torchvision: CIFAR10, CIFAR100, SVHN, STL10, …")
+            raise ConfigError(
+                f"name: got {name!r}, expected a data set of torchvision: CIFAR10, CIFAR100, SVHN, STL10, …"
+            )
         parts = [_read(kind, root, part, download) for part in split.split("+")]
         names = getattr(parts[0], "classes", None)
         raw = [label for part in parts for label in _raw_labels(part, name)]

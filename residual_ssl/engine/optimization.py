@@ -47,7 +47,7 @@ def parameter_groups(
                 f"layer_decay: got {layer_decay} for {type(model).__name__} with head_lr_multiplier {head_multiplier} "
                 f"and optimizer.lr {rate}, expected a model with layers, a multiplier of 1 and a rate; set it to 1"
             )
-        layers = model.parameter_layers()
+        layers: list[list[nn.Parameter]] = model.parameter_layers()  # type: ignore[operator]
         return [
             {"params": layer, "lr": rate * layer_decay ** (len(layers) - 1 - depth)}
             for depth, layer in enumerate(layers)

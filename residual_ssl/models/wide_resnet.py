@@ -79,7 +79,7 @@ class WideResNet(ClassificationModel):
 class _Block(nn.Module):
     """Two convolutions, each after normalisation and activation, beside the identity.
 
-    Where width changes, the activated input goes through a 1×1 convolution; otherwise it is left as it came.
+    Where width or size change, the activated input goes through a 1×1 convolution; otherwise it is left as it came.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
@@ -91,7 +91,7 @@ class _Block(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1),
         )
         self.shortcut: nn.Module | None = None
-        if in_channels != out_channels:
+        if in_channels != out_channels or stride != 1:
             self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:

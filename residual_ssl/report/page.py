@@ -132,6 +132,10 @@ table { border-collapse: collapse; }
 .pictures th { font-weight: 500; font-size: .9rem; padding: 4px 8px; color: var(--quiet); }
 .pictures td { padding: 4px; }
 .pictures img { display: block; image-rendering: pixelated; border: 1px solid var(--line); }
+.sheet { display: flex; flex-wrap: wrap; gap: 12px; margin: .8rem 0; }
+.sheet figure { margin: 0; border-bottom: 6px solid; }
+.sheet img { display: block; image-rendering: pixelated; }
+.sheet figcaption { font-size: .82rem; line-height: 1.35; padding: 4px 0; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 18px; max-width: none; margin: .4rem 0; font-size: .88rem; }
 .legend b { font-weight: 500; color: var(--quiet); min-width: 7.5em; }
 .legend i { display: inline-block; width: 14px; height: 14px; margin-right: 6px; vertical-align: -2px;

@@ -13,6 +13,7 @@ from residual_ssl.report.pictures import NOT_JUDGED, OUTCOMES, DrawnTask, figure
 from residual_ssl.report.plane import plane
 from residual_ssl.report.runs import FinishedRun
 from residual_ssl.report.samples import JudgedSamples, judged_samples
+from residual_ssl.report.sheet import SheetTask, judged_sheet, predicted_sheet
 from residual_ssl.selection import ConvexSelector
 
 _PREDICTED = 4
@@ -40,14 +41,23 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
     if judged is None:
         return section(title, f"<p>{html.escape(run.name)} has no unlabelled samples.</p>")
     task = run.task
-    if not isinstance(task, DrawnTask):
-        return section(title, f"<p>{type(task).__name__} draws no pictures of its samples.</p>")
-    header, rows = _sample_pictures(task, judged)
     whose = (
         f"of {type(judged.selector).__name__}, the run's own rule"
         if judged.own
         else "of CSL's rule, since this run itself uses no pseudo-labels"
     )
+    if judged.logits.dim() == 2 and isinstance(task, SheetTask):
+        return section(
+            title,
+            f"<p>Unlabelled samples of <b>{html.escape(run.name)}</b> in weak augmentation, with the class that its "
+            f"network predicts after the last step. Weight is that of the pseudo-label in the loss, {whose}, which "
+            f"judged {len(judged.inputs)} samples together.</p>",
+            judged_sheet(task, judged),
+            *([_outcome_legend()] if judged.truth is not None else []),
+        )
+    if not isinstance(task, DrawnTask):
+        return section(title, f"<p>{type(task).__name__} draws no pictures of its samples.</p>")
+    header, rows = _sample_pictures(task, judged)
     words = [
         f"<p>Unlabelled samples of <b>{html.escape(run.name)}</b> in weak augmentation, as its network predicts them "
         f"after the last step. Trust is the weight of each pseudo-label in the loss, {whose}."
@@ -61,7 +71,7 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
     occurring = labels if judged.truth is None else torch.cat([labels, judged.truth])
     legends = [_class_legend(task, occurring), _TRUST_LEGEND]
     if judged.truth is not None:
-        legends.append(_legend("right or wrong", [*OUTCOMES, ("unknown", NOT_JUDGED)]))
+        legends.append(_outcome_legend())
     return section(title, " ".join(words) + "</p>", _picture_grid(header, rows), *legends)
 
 
@@ -118,6 +128,9 @@ def predictions_section(runs: Sequence[FinishedRun]) -> str:
     """The same validation samples as every run predicts them."""
     title = "Predictions on the validation set"
     task = runs[0].task
+    if isinstance(task, SheetTask) and not isinstance(task, DrawnTask):
+        words = "<p>Samples spread evenly over the validation set: their class, and what each run predicts.</p>"
+        return section(title, words, predicted_sheet(task, runs))
     if not isinstance(task, DrawnTask):
         return section(title, f"<p>{type(task).__name__} draws no pictures of its samples.</p>")
     samples = task.validation()
@@ -162,6 +175,10 @@ _TRUST_LEGEND = (
 def _legend(name: str, entries: Sequence[tuple[str, str]]) -> str:
     items = (f'<span><i style="background:{colour}"></i>{html.escape(entry)}</span>' for entry, colour in entries)
     return f"<p class=legend><b>{name}</b>{''.join(items)}</p>"
+
+
+def _outcome_legend() -> str:
+    return _legend("right or wrong", [*OUTCOMES, ("unknown", NOT_JUDGED)])
 
 
 def _class_legend(task: DrawnTask, labels: Tensor) -> str:

@@ -106,10 +106,10 @@ def image_stability(label: Tensor, earlier: Tensor, valid: Tensor, num_classes: 
     Returns:
         float32 ``(B,)`` in [0, 1]; 1 for an image without a valid point.
     """
-    pairs = (earlier * num_classes + label).flatten(2)  # (J, B, N)
+    pairs = (earlier * num_classes + label).reshape(*earlier.shape[:2], -1)  # (J, B, N)
     states, images, _ = pairs.shape
     counts = pairs.new_zeros(states, images, num_classes**2, dtype=torch.float32)
-    counts.scatter_add_(2, pairs, valid.flatten(1).to(counts.dtype).expand_as(pairs))
+    counts.scatter_add_(2, pairs, valid.reshape(len(valid), -1).to(counts.dtype).expand_as(pairs))
     confusion = counts.reshape(states, images, num_classes, num_classes)
     hit = confusion.diagonal(dim1=2, dim2=3)
     union = confusion.sum(2) + confusion.sum(3) - hit

@@ -53,9 +53,7 @@ class FlipAndCrop:
         # Always the same number of draws, so that one sample's size does not shift the randomness of the next.
         u_top, u_left, u_flip, u_vertical = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         pixels = F.pad(self._resized(image), (self.padding,) * 4, mode="reflect")
-        top, left = (
-            int(u * (side - self.size + 1)) for u, side in zip((u_top, u_left), pixels.shape[1:], strict=True)
-        )
+        top, left = (int(u * (side - self.size + 1)) for u, side in zip((u_top, u_left), pixels.shape[1:], strict=True))
         pixels = pixels[:, top : top + self.size, left : left + self.size]
         if u_flip < self.flip:
             pixels = pixels.flip(2)

@@ -64,9 +64,7 @@ def test_soft_targets_and_what_samples_are_not_are_mixed_too() -> None:
     soft = [random_logits((6, 4), seed=seed).softmax(1) for seed in (3, 4)]
     never = [torch.arange(4).expand(6, 4) == k for k in (1, 1)]
     never[1] = never[1] | (torch.arange(4) == 2)
-    first, second = (
-        whole(i, weight=torch.ones(6), target=soft[i], negative=never[i]) for i in (0, 1)
-    )
+    first, second = (whole(i, weight=torch.ones(6), target=soft[i], negative=never[i]) for i in (0, 1))
     half = torch.zeros(6, 2, 2, dtype=torch.bool)
     half[:, 0] = True
     mixed = first.mixed(second, half, 4)

@@ -60,3 +60,9 @@ def test_its_memory_continues_from_a_checkpoint() -> None:
 def test_earlier_predictions_of_another_shape_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"earlier: got shape \(2, 4, 9\), expected \(J, 2, 4, 9\)"):
         StableImages()(torch.zeros(2, 4, 9), earlier=torch.zeros(2, 4, 9))
+
+
+def test_a_whole_sample_is_stable_where_its_class_was_the_same_before() -> None:
+    label, earlier = torch.tensor([0, 1, 2]), torch.tensor([[0, 2, 2], [0, 1, 1]])
+    stability = image_stability(label, earlier, torch.tensor([True, True, True]), 3)
+    assert stability.tolist() == [1.0, 0.5, 0.5]

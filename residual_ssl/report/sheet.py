@@ -1,0 +1,82 @@
+"""Sheets of samples that are one point each: small pictures with the classes that were predicted."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from residual_ssl.report.pictures import NOT_JUDGED, OUTCOMES, picture
+from residual_ssl.report.runs import FinishedRun
+from residual_ssl.report.samples import JudgedSamples
+
+_SHOWN = 24
+
+
+@runtime_checkable
+class SheetTask(Protocol):
+    """A task whose samples are images, each of one class."""
+
+    class_names: tuple[str, ...]
+    ignore_index: int
+
+    def display(self, view: Tensor) -> Tensor:
+        """Views ``(B, C, H, W)`` as images in [0, 1]."""
+
+
+def judged_sheet(task: SheetTask, judged: JudgedSamples) -> str:
+    """The first samples with pseudo-label, weight and, where it is known, truth; framed by their outcome."""
+    chosen = judged.selection
+    known = judged.known(task.ignore_index)
+    figures = []
+    for i in range(min(_SHOWN, len(judged.inputs))):
+        name = task.class_names[int(chosen.label[i])]
+        colour, lines = NOT_JUDGED, [f"<b>{html.escape(name)}</b>", f"weight {chosen.weight[i]:.2f}"]
+        if judged.truth is not None and known[i]:
+            truth = int(judged.truth[i])
+            right = int(chosen.label[i]) == truth
+            colour = OUTCOMES[2 * (not right) + (not chosen.trusted[i])][1]
+            if not right:
+                lines.append(f"is {html.escape(_name(task, truth))}")
+        figures.append(_figure(picture(_rgb(judged.inputs[i]), f"sample {i + 1}: image"), lines, colour))
+    return _sheet(figures)
+
+
+@torch.no_grad()
+def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> str:
+    """Samples spread over the validation set with the truth and what each run predicts; wrong ones in their colour."""
+    samples = runs[0].task.validation()
+    length = len(samples)  # type: ignore[arg-type]
+    figures = []
+    for index in range(0, length, max(1, -(-length // _SHOWN))):
+        sample = samples[index]
+        truth = int(sample["target"])
+        lines = [f"<b>{html.escape(_name(task, truth))}</b>"]
+        for run in runs:
+            device = next(run.network.parameters()).device
+            label = int(run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))[0].argmax(0))
+            colour = OUTCOMES[0 if label == truth else 2][1]
+            lines.append(
+                f'{html.escape(run.name)}: <span style="color:{colour}">{html.escape(_name(task, label))}</span>'
+            )
+        figures.append(_figure(picture(_rgb(sample["input"]), f"validation {index}: image"), lines, "transparent"))
+    return _sheet(figures)
+
+
+def _name(task: SheetTask, label: int) -> str:
+    return task.class_names[label] if 0 <= label < len(task.class_names) else "none of the classes"
+
+
+def _rgb(image: Tensor) -> Tensor:
+    return image if len(image) == 3 else image[:1].expand(3, -1, -1)
+
+
+def _figure(image: str, lines: Sequence[str], colour: str) -> str:
+    return f'<figure style="border-color:{colour}">{image}<figcaption>{"<br>".join(lines)}</figcaption></figure>'
+
+
+def _sheet(figures: Sequence[str]) -> str:
+    return f"<div class=sheet>{''.join(figures)}</div>"

@@ -1,0 +1,24 @@
+"""Both tasks keep what algorithms rely on."""
+
+from pathlib import Path
+
+import pytest
+from task_contract import TaskContract
+from tiny import tiny_config, tiny_digits
+
+from residual_ssl.components import build
+from residual_ssl.task import Task
+
+
+class TestSegmentation(TaskContract):
+    @pytest.fixture
+    def task(self, tmp_path: Path) -> Task:
+        made: Task = build(tiny_config(tmp_path)["task"], "task")
+        return made
+
+
+class TestClassification(TaskContract):
+    @pytest.fixture
+    def task(self, tmp_path: Path) -> Task:
+        made: Task = build(tiny_digits(tmp_path)["task"], "task")
+        return made
