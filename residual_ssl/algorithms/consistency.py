@@ -162,7 +162,9 @@ class ConsistencyAlgorithm(Algorithm):
         branches = {name: branch for name, branch in self.branches.items() if isinstance(branch, InputBranch)}
         if not branches:
             return {}
-        views, selections = zip(*(branch(task, inputs, selection, labelled) for branch in branches.values()), strict=True)
+        views, selections = zip(
+            *(branch(task, inputs, selection, labelled) for branch in branches.values()), strict=True
+        )
         together = torch.cat(views)
         with frozen_running_statistics(model):
             if self.view_features is None:
