@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
@@ -29,7 +30,6 @@ class ClassMix(nn.Module):
     Source: DACS, arXiv 2007.08702, §3.1; the mix of two unlabelled images is ClassMix, arXiv 2007.07936.
 
     Example:
-        >>> import torch
         >>> target = torch.tensor([[0, 0, 1, 255]])  # one labelled sample, two of three classes in four points
         >>> partners, pasted = ClassMix()(target, num_classes=3, ignore_index=255, count=1)
         >>> target[partners][pasted].unique().numel()  # all points of one of them
@@ -43,7 +43,7 @@ class ClassMix(nn.Module):
                 "a sample with one label has nothing to cut out"
             )
         own = uniform(count, num_classes, device=target.device)
-        partners = target.new_tensor(range(count)) * len(target) // count
+        partners = torch.arange(count, device=target.device) * len(target) // count
         label = target[partners]
         labelled = label != ignore_index
         # What is not labelled counts as a class of its own, the last, which is left out afterwards.

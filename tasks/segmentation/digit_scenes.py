@@ -1,4 +1,4 @@
-"""Embedded data that needs no download: scenes of real handwritten digits on textured ground."""
+"""Embedded data that needs no download: scenes of real handwritten digits, or printed ones, on textured ground."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ class DigitScenes:
         size: height and width of a scene in pixels, ≥ 32; digits grow with it.
         letters: share of the unlabelled scenes that hold printed letters instead of digits, in [0, 1]: a contaminated
             pool. Their mask says :data:`OUTSIDE` where a letter is, which no pseudo-label can match.
+        digits: ``"handwritten"``, or ``"printed"``: from the fonts that come with matplotlib, on the same ground in the
+            same colours, the source of an adaptation to the former. 1,797 are printed, and divided as above.
         seed: of everything. A scene depends on the seed, its subset and its index alone: changing the number of one
             subset's scenes changes no other scene.
 
@@ -97,14 +99,16 @@ class DigitScenes:
         ]
         if not 0 <= letters <= 1:
             faults.append(f"letters: got {letters!r}, expected a share in [0, 1]")
+        if digits not in _DIGITS:
+            faults.append(f"digits: got {digits!r}, expected one of {', '.join(_DIGITS)}")
         if faults:
             raise ConfigError("\n".join(faults))
 
-        def render(subset: str, digits: Glyphs, index: int) -> Sample:
+        def render(subset: str, glyphs: Glyphs, index: int) -> Sample:
             rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
-            return _sample(f"{subset}/{index:04d}", *_scene(digits, size, rng))
+            return _sample(f"{subset}/{index:04d}", *_scene(glyphs, size, rng))
 
-        train, held_out = _digits(seed) if digits == "handwritten" else _printed_digits(seed)
+        train, held_out = _DIGITS[digits](seed)
         strangers = _letters(seed) if letters else train
         self.spec = DIGIT_SPEC
         self.labelled = tuple(render("labelled", train, i) for i in range(labelled))
@@ -127,6 +131,9 @@ def _printed_digits(seed: int) -> tuple[Glyphs, Glyphs]:
     images, labels = printed_glyphs(DIGITS, _PRINTED_MADE, np.random.default_rng([seed, len(_SUBSETS) + 2]))
     labels = labels + 1
     return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
+
+
+_DIGITS = {"handwritten": _digits, "printed": _printed_digits}
 
 
 def _letters(seed: int) -> Glyphs:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from domain_layouts import PAIRS
 from PIL import Image
 
@@ -60,7 +59,10 @@ def test_real_cityscapes_images_adapt_to_others(tmp_path: Path, shared_data: Pat
     sample = shared_data / "samples" / "cityscapes"
     for index in range(3):
         name = f"aachen_{index:06d}_000019"
-        image, mask = f"leftImg8bit/train/aachen/{name}_leftImg8bit.png", f"gtFine/train/aachen/{name}_gtFine_labelIds.png"
+        image, mask = (
+            f"leftImg8bit/train/aachen/{name}_leftImg8bit.png",
+            f"gtFine/train/aachen/{name}_gtFine_labelIds.png",
+        )
         part = ("train", "train", "val")[index]
         root = tmp_path / ("S" if index == 0 else "T")
         for file in (image, mask)[: 1 if index == 1 else 2]:
@@ -73,7 +75,14 @@ def test_real_cityscapes_images_adapt_to_others(tmp_path: Path, shared_data: Pat
         (tmp_path / "S" / folder / "00001.png").symlink_to(file)
     roots = [f"dataset.root={tmp_path / 'T'}", f"dataset.source_root={tmp_path / 'S'}"]
     rare = "dataset.rare_points=3000"
-    choice = ["experiment=gta5_to_cityscapes", "algorithm=daformer", *SMALL, rare, *roots, f"run_dir={tmp_path / 'run'}"]
+    choice = [
+        "experiment=gta5_to_cityscapes",
+        "algorithm=daformer",
+        *SMALL,
+        rare,
+        *roots,
+        f"run_dir={tmp_path / 'run'}",
+    ]
     result = train(compose([*choice, "dataset.geometry.crop=256"]))
     assert 0 < result.last["miou"] < 100
     assert evaluate(tmp_path / "run", device="cpu")["miou"] == pytest.approx(result.last["miou"], abs=1e-4)
