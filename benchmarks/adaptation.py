@@ -4,7 +4,7 @@
 
 DATA holds `pacs/DOMAIN.parquet`, `mnist/` and `mnist_m/{train,test}.parquet`; the pair of digit scenes is embedded and
 needs none. `--size full` trains on all images, PACS on a ResNet-50 at 224 pixels (a GPU), `--size reduced` on 1,000
-images of a domain drawn once, PACS on an ImageNet MobileNetV2 at 64 pixels (a minute a run on one CPU core). Runs are
+images of a domain drawn once, PACS on an ImageNet MobileNetV2 at 96 pixels (a minute a run on one CPU core). Runs are
 done one by one, the results file is written after each; a run that was cut off is continued, a finished one only read.
 Labels of the target are read to measure, never to learn or to choose.
 """
@@ -57,8 +57,8 @@ SIZES = {
     "reduced": {
         "pacs": [
             *("model=timm_classifier", "model.backbone=mobilenetv2_100", "optimizer.lr=0.0003", "workers=0"),
-            *("head_lr_multiplier=10", "dataset.weak.size=64", "dataset.weak.padding=8", "dataset.mask_block=16"),
-            *("labelled_batch=16", "unlabelled_batch=16", "warmup_steps=10"),
+            *("head_lr_multiplier=10", "dataset.weak.size=96", "dataset.weak.padding=12", "dataset.mask_block=24"),
+            *("labelled_batch=16", "unlabelled_batch=16", "warmup_steps=10", "model.freeze_batchnorm=true"),
         ],
         "mnist_to_mnist_m": [
             *("model=small_classifier", "+model.widths=[16,32,64]", "optimizer.lr=0.002", "warmup_steps=20"),
@@ -69,7 +69,7 @@ SIZES = {
 }
 STEPS = {  # of the warm-up, of each method after it
     "full": {"pacs": (500, 5000), "mnist_to_mnist_m": (1000, 5000), "adapt_digit_scenes": (300, 1500)},
-    "reduced": {"pacs": (60, 40), "mnist_to_mnist_m": (200, 150), "adapt_digit_scenes": (150, 75)},
+    "reduced": {"pacs": (60, 60), "mnist_to_mnist_m": (200, 150), "adapt_digit_scenes": (150, 75)},
 }
 EVALUATIONS = 4  # of each run, the last step among them
 DRAWN = 1000  # images of a set at the reduced size

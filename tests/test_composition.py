@@ -12,7 +12,7 @@ from residual_ssl.engine.settings import Settings
 from residual_ssl.errors import ConfigError, MissingDataError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-WITHOUT_FOLDER = ("digits", "digits_classification", "eurosat_vit")  # embedded, or of the hub
+WITHOUT_FOLDER = ("adapt_digit_scenes", "digits", "digits_classification", "eurosat_vit")  # embedded, or of the hub
 
 
 @pytest.mark.parametrize("algorithm", [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"))])

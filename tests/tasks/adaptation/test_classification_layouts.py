@@ -119,7 +119,7 @@ def test_a_step_from_the_files_of_each_layout(
     assert evaluate(tmp_path / "run", device="cpu") == pytest.approx(result.last, abs=1e-4)
 
 
-@pytest.mark.parametrize("algorithm", ["supervised", "dann", "cdan", "mcc", "fixmatch"])
+@pytest.mark.parametrize("algorithm", ["supervised", "dann", "cdan", "mcc", "fixmatch", "mic_classification"])
 def test_every_baseline_takes_steps_on_a_pair(algorithm: str, tmp_path: Path) -> None:
     pacs(tmp_path)
     overrides = ["experiment=pacs", "target=cartoon", f"dataset.root={tmp_path}", f"algorithm={algorithm}", *SMALL]
