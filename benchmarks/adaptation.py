@@ -201,8 +201,8 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
         f"pair and seed under a new learning rate schedule; steps: {lengths}. Best: of the evaluations of a run, the "
         "one that InfoMax chose without labels, and the one that the labels would have chosen. Coverage and purity: of "
         "the target's pseudo-labels, weighted means over the last 100 training steps. PACS is evaluated on the images "
-        "that are adapted to, whose labels no method sees; weights whose BatchNorm statistics were measured on images of "
-        "PACS, as those of a MobileNetV2 converted from one without statistics, have seen the target, unlabelled. "
+        "that are adapted to, whose labels no method sees; weights whose BatchNorm statistics were measured on images "
+        "of PACS have seen the target, unlabelled. "
         "Seconds: of training; to be compared where the hardware of the rows, threads included, agrees."
     )
     return "\n".join([*lines, "", note, ""])

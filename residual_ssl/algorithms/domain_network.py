@@ -48,6 +48,9 @@ class MultilinearMap(nn.Module):
         tensor([[0.5000, 0.5000, 1.5000, 1.5000]])
     """
 
+    of_features: Tensor
+    of_probabilities: Tensor
+
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
         self.sampled = feature_dim * num_classes > _LARGEST_MAP

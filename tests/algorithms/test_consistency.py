@@ -36,7 +36,18 @@ def batch_of(task: Task, kind: str, count: int = 4) -> Batch:
 
 
 SINGLE_RUNS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/algorithm").glob("*.yaml"))
-_OTHERS = ("cps", "self_training", "st_plus_plus", "gist", "rist", "dann", "cdan", "mcc", "mic_classification", "source_free")
+_OTHERS = (
+    "cps",
+    "self_training",
+    "st_plus_plus",
+    "gist",
+    "rist",
+    "dann",
+    "cdan",
+    "mcc",
+    "mic_classification",
+    "source_free",
+)
 SINGLE_RUNS = [name for name in SINGLE_RUNS if name not in _OTHERS]
 
 
