@@ -100,7 +100,7 @@ def _first_of_deep(image: Image.Image, file: str | Path | BinaryIO) -> Tensor:
     if not isinstance(file, str | Path):
         file.seek(0)
     with Image.open(file) as again:
-        again.tile = [(*tile[:3], _SWAPPED) for tile in again.tile]  # type: ignore[attr-defined]
+        again.tile = [(*tile[:3], _SWAPPED) for tile in again.tile]  # type: ignore[misc]
         low = np.array(again)[..., 0]
     return torch.from_numpy((high << 8) + low)
 
