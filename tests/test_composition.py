@@ -16,8 +16,16 @@ WITHOUT_FOLDER = ("adapt_digit_scenes", "digits", "digits_classification", "euro
 PAIRS_OF_FOLDERS = ("cityscapes_to", "gta5_to", "synthia_to")
 
 
-@pytest.mark.parametrize("algorithm", [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"))])
-@pytest.mark.parametrize("experiment", [path.stem for path in sorted((CONFIGS / "experiment").glob("*.yaml"))])
+ALGORITHMS = [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"))]
+EXPERIMENTS = [path.stem for path in sorted((CONFIGS / "experiment").glob("*.yaml"))]
+# They change the data and numbers of another experiment, and nothing that an algorithm refers to.
+EXTENSIONS = ("cifar100", "cifar10_lt", "eurosat_vit", "stl10", "stl10_vit", "svhn")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "algorithm"),
+    [(e, a) for e in EXPERIMENTS for a in ALGORITHMS if e not in EXTENSIONS or a in ("cps", "csl", "fixmatch")],
+)
 def test_every_experiment_composes_with_every_algorithm_and_passes_the_check(experiment: str, algorithm: str) -> None:
     place = [] if experiment in WITHOUT_FOLDER else ["dataset.root=/somewhere"]
     place += ["dataset.source_root=/elsewhere"] if experiment.startswith(PAIRS_OF_FOLDERS) else []
@@ -98,6 +106,56 @@ def test_experiments_have_the_published_settings(
         for key in place.split("."):
             part = part[key]
         assert part == value, place
+
+
+@pytest.mark.parametrize(
+    ("choices", "steps", "batches", "optimizer", "model", "further"),
+    [
+        # USB's classic setting and its setting of pretrained transformers, arXiv 2208.07204
+        ("cifar10 split=250", 2**20, (64, 448), ("SGD", 0.03, 5e-4), {"depth": 28, "width": 2}, {}),
+        ("cifar100", 2**20, (64, 448), ("SGD", 0.03, 1e-3), {"depth": 28, "width": 8}, {}),
+        ("svhn", 2**20, (64, 448), ("SGD", 0.03, 5e-4), {"depth": 28, "width": 2}, {}),
+        ("stl10", 2**20, (64, 448), ("SGD", 0.03, 5e-4), {"depth": 28, "width": 2, "stages": 4}, {}),
+        ("cifar10_lt", 2**18, (64, 128), ("SGD", 0.03, 5e-4), {"depth": 28, "width": 2}, {}),
+        ("cifar100_vit", 204800, (8, 8), ("AdamW", 5e-4, 5e-4), {}, {"layer_decay": 0.5, "warmup_steps": 5120}),
+        ("stl10_vit", 204800, (8, 8), ("AdamW", 1e-4, 5e-4), {}, {"layer_decay": 0.65, "warmup_steps": 5120}),
+        ("eurosat_vit", 204800, (8, 8), ("AdamW", 5e-5, 5e-4), {}, {"layer_decay": 1, "warmup_steps": 5120}),
+    ],
+)
+def test_classification_has_the_published_settings(
+    choices: str,
+    steps: int,
+    batches: tuple[int, int],
+    optimizer: tuple[str, float, float],
+    model: dict[str, int],
+    further: dict[str, float],
+) -> None:
+    place = [] if choices in WITHOUT_FOLDER else ["dataset.root=/somewhere"]
+    config = compose([*f"experiment={choices}".split(), "algorithm=fixmatch", *place])
+    assert (config["steps"], config["schedule"]) == (steps, "cosine")
+    assert (config["labelled_batch"], config["unlabelled_batch"]) == batches
+    own = config["optimizer"]
+    assert (own["_target_"], own["lr"], own["weight_decay"]) == (f"torch.optim.{optimizer[0]}", *optimizer[1:])
+    assert model.items() <= config["task"]["model"].items()
+    assert further.items() <= config.items()
+    algorithm = config["algorithm"]
+    strong = algorithm["branches"]["strong"]
+    assert (algorithm["labelled_weight"], strong["weight"], strong["mix"]) == (1, 1, None)
+    assert algorithm["selector"]["threshold"] == 0.95
+    teaches = (algorithm.get("ema_decay"), algorithm.get("ema_teaches"))
+    assert teaches == ((None, None) if "vit" in choices else (0.999, False))
+
+
+def test_a_data_set_brings_its_task_and_a_model_and_the_user_may_choose_another() -> None:
+    config = compose(["dataset=handwritten_digits", "split=50"])
+    assert config["task"]["_target_"].endswith("ClassificationTask")
+    assert config["task"]["model"]["_target_"].endswith("SmallClassifier")
+    assert config["task"]["source"]["labelled"] == 50
+    assert config["run_dir"] == "runs/handwritten_digits/50/csl-csl-0"
+    config = compose(["dataset=handwritten_digits", "model=wrn_28_2"])
+    assert config["task"]["model"]["_target_"].endswith("WideResNet")
+    assert compose([])["task"]["_target_"].endswith("SegmentationTask")
+    assert compose(["algorithm=fixmatch"])["algorithm"]["branches"]["strong"]["mix"]["_target_"].endswith("CutMix")
 
 
 def test_losses_and_thresholds_follow_the_data_set_too() -> None:

@@ -117,3 +117,19 @@ def test_real_sets_are_read(shared_data: Path, files: str, count: int, classes: 
     assert len(found) == count
     assert set(Counter(found.labels)) == set(range(classes))
     assert found[0].image.shape == (3, side, side)
+
+
+def test_cifar_as_jpeg_trains_and_is_evaluated(tmp_path: Path, shared_data: Path) -> None:
+    # Its images are not CIFAR-10's: no figure on them compares with a published one.
+    folder = shared_data / "cifar10_jpeg"
+    files = f"dataset.data_files={{train: {folder / 'train.parquet'}, validation: {folder / 'test.parquet'}}}"
+    names = datasets.load_dataset("parquet", data_files=str(folder / "test.parquet"), split="train").features["label"]
+    overrides = [
+        *("dataset=classified_images", "dataset.path=parquet", files, "split=40"),
+        *("dataset.validation='validation[:40]'", "optimizer=sgd"),
+        *(f"dataset.classes=[{','.join(names.names)}]", "model.depth=10", "algorithm=csl", "steps=2", "device=cpu"),
+        *("labelled_batch=4", "unlabelled_batch=8", "warmup_steps=0", "evaluate_every=2", "evaluation_batch=40"),
+    ]
+    result = train(compose([*overrides, f"run_dir={tmp_path / 'run'}"]))
+    assert 0 <= result.last["accuracy"] <= 100
+    assert 0 <= result.training["purity"] <= 1

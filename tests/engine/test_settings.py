@@ -23,6 +23,7 @@ from residual_ssl.errors import ConfigError
         ({"labelled_batch": 6, "accumulate": 4}, r"labelled_batch: got 6, expected a multiple of accumulate \(4\)"),
         ({"accumulate": 0}, r"accumulate: got 0, expected a number ≥ 1"),
         ({"reference_batch": 8, "optimizer": {"_target_": "torch.optim.AdamW"}}, r"reference_batch: scales optimizer"),
+        ({"schedule": "linear"}, r"schedule: got 'linear', expected one of polynomial, cosine"),
         ({"dry_run": "yes"}, r"dry_run: got 'yes', expected true or false"),
     ],
 )

@@ -33,7 +33,7 @@ SELECTORS = sorted(path.stem for path in (CONFIGS / "selector").glob("*.yaml") i
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits") / "run"
-    train(tiny_digits(folder, "algorithm=csl", "steps=20"))
+    train(tiny_digits(folder, "algorithm=csl", "steps=60", "model.widths=[16,32]", "optimizer.lr=0.005"))
     return folder
 
 
