@@ -46,7 +46,7 @@ PAIRS = {
     "photo-cartoon": ["experiment=pacs", "source=photo", "target=cartoon"],
     "art-photo": ["experiment=pacs", "source=art_painting", "target=photo"],
     "mnist-mnist_m": ["experiment=mnist_to_mnist_m"],
-    "digit-scenes": ["experiment=adapt_digit_scenes", "+dataset.source.target.unlabelled_truth=true"],
+    "digit-scenes": ["experiment=adapt_digit_scenes"],
 }
 SIZES = {
     "full": {
