@@ -13,6 +13,7 @@ from typing import Any
 from residual_ssl.errors import ConfigError, MissingDataError
 
 _GROUPS = "residual_ssl.configs"
+_DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
 
 # `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. What is of digits
 # alone may be a number of samples.
@@ -43,9 +44,10 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     if plain["run_dir"] is None:
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
         place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
+        place += ["-".join(str(plain[domain]) for domain in _DOMAINS)] if "target" in plain else []
         plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
-    for group in ("dataset", "model", "selector", "loss", "mix"):
+    for group in ("dataset", "model", "selector", "loss", "mix", *_DOMAINS):
         plain.pop(group, None)
     return plain
 
@@ -174,4 +176,4 @@ def _one_line(error: Exception) -> str:
 def _keys() -> list[str]:
     from residual_ssl.engine.settings import Settings
 
-    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "mix", "experiment"]
+    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "mix", *_DOMAINS, "experiment"]

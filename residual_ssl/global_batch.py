@@ -87,3 +87,20 @@ def mean_count(count: Tensor) -> Tensor:
     total = total.clone() if total is count else total
     dist.all_reduce(total)
     return total.clamp(min=1) / dist.get_world_size()
+
+
+def sum_over_processes(part: Tensor) -> Tensor:
+    """``part`` summed over the processes within :func:`batch_part`, for what is no sum or mean over points.
+
+    The gradient is that of the whole: each process gets its own part's, times the number of processes by which
+    DistributedDataParallel divides.
+
+    Args:
+        part: floating, of one shape on all processes.
+    """
+    if _current.get() is None or not (dist.is_available() and dist.is_initialized()):
+        return part
+    total = part.detach().clone()
+    dist.all_reduce(total)
+    scaled = part * dist.get_world_size()
+    return total + (scaled - scaled.detach())

@@ -21,6 +21,7 @@ class TrustedMask(nn.Module):
         block: side of a cell in points, ≥ 1.
         probability: probability that a sample is masked at all, in [0, 1].
         fill: value of erased points; 0 is the mean colour of a normalised image.
+        trusted_only: False: erase the drawn cells whole, whatever is trusted, which is masked image consistency (MIC).
 
     Call: ``(x, trusted, samples=None) -> (masked, mask)``
         x: ``(B, C, *S)``, any number of trailing dimensions: signals, images, volumes, tokens.
@@ -31,7 +32,8 @@ class TrustedMask(nn.Module):
     Raises:
         InvalidInputError: a ratio or probability outside [0, 1], a block below 1, shapes that do not fit.
 
-    Source: CSL, arXiv 2509.16704, §3.4; ratio and block of MIC, arXiv 2212.01322.
+    Source: CSL, arXiv 2509.16704, §3.4; ratio and block of MIC, arXiv 2212.01322, §3.3, whose mask is
+    that of ``trusted_only=False``.
 
     Example:
         >>> import torch
@@ -46,7 +48,14 @@ class TrustedMask(nn.Module):
                 [1., 1., 1., 1.]])
     """
 
-    def __init__(self, ratio: float = 0.7, block: int = 32, probability: float = 0.5, fill: float = 0.0) -> None:
+    def __init__(
+        self,
+        ratio: float = 0.7,
+        block: int = 32,
+        probability: float = 0.5,
+        fill: float = 0.0,
+        trusted_only: bool = True,
+    ) -> None:
         super().__init__()
         for name, value in (("ratio", ratio), ("probability", probability)):
             if not 0 <= value <= 1:
@@ -57,6 +66,7 @@ class TrustedMask(nn.Module):
         self.block = block
         self.probability = probability
         self.fill = fill
+        self.trusted_only = trusted_only
 
     def forward(self, x: Tensor, trusted: Tensor, samples: Tensor | None = None) -> tuple[Tensor, Tensor]:
         shape = (x.shape[0], *x.shape[2:])
@@ -70,6 +80,7 @@ class TrustedMask(nn.Module):
         if samples is None:
             samples = self.draw_samples(shape[0], x.device)
         allowed = trusted.reshape(*trusted.shape, *[1] * (len(shape) - trusted.dim()))
+        allowed = allowed | (not self.trusted_only)
         mask = self._blocks(shape, x.device) & allowed & samples.reshape(-1, *[1] * (len(shape) - 1))
         return torch.where(mask.unsqueeze(1), torch.full_like(x, self.fill), x), mask
 
@@ -86,4 +97,7 @@ class TrustedMask(nn.Module):
         return grid
 
     def extra_repr(self) -> str:
-        return f"ratio={self.ratio}, block={self.block}, probability={self.probability}, fill={self.fill}"
+        return (
+            f"ratio={self.ratio}, block={self.block}, probability={self.probability}, fill={self.fill}, "
+            f"trusted_only={self.trusted_only}"
+        )

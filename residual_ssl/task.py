@@ -35,13 +35,16 @@ class Task(ABC):
     Attributes:
         class_names: names of the K classes, in the order of the logits.
         ignore_index: target id of points without a label.
-        main_metric: key of :meth:`summary` that picks the best checkpoint; larger is better.
+        main_metric: key of :meth:`summary` that the task is judged by; larger is better.
+        choose_by: key of :meth:`summary` that picks the best checkpoint; larger is better. None: ``main_metric``. For a
+            target domain without labels: a criterion that looks at none.
         input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
     """
 
     class_names: tuple[str, ...]
     ignore_index: int
     main_metric: str
+    choose_by: str | None = None
     input_suffixes: tuple[str, ...] = ()
 
     @property

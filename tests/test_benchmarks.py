@@ -68,3 +68,24 @@ def test_the_estimator_is_compared_with_the_labels_alone_and_with_the_truth(tmp_
     assert accuracy["oracle"] >= accuracy["none"] > 80
     cells = next(line for line in table.splitlines() if line.startswith("| CSL |")).split(" | ")
     assert float(cells[2]) == pytest.approx(accuracy["CSL"] - accuracy["labels only"], abs=0.06)
+
+
+def test_adaptation_compares_with_source_only_and_reads_finished_runs(tmp_path: Path) -> None:
+    place = ["--pairs", "digit-scenes", "--runs", tmp_path / "runs", "--out", tmp_path]
+    methods = ["--methods", "source only", "DANN", "MCC", "CSL + TrustedMask"]
+    data = ["dataset.pair.source.labelled=2", "dataset.pair.target.unlabelled=5"]
+    settings = ["--set", "steps=1", "warmup_steps=0", "labelled_batch=2", "unlabelled_batch=2", *data]
+    settings.append("dataset.pair.target.validation=2")
+    table = run("adaptation.py", *place, *methods, *settings)
+    record = json.loads((tmp_path / "adaptation_reduced.json").read_text())
+    # A discriminator of whole samples has no part in segmentation.
+    assert [row["method"] for row in record["rows"]] == ["warm-up", "source only", "MCC", "CSL + TrustedMask"]
+    assert {row["chosen_by"] for row in record["rows"]} == {"unsupervised_infomax"}
+    source_only, masked = (record["rows"][place]["last"]["miou"] for place in (1, 3))
+    rows = {cells[1]: cells for line in table.splitlines() if len(cells := line.strip("| ").split(" | ")) > 5}
+    assert float(rows["CSL + TrustedMask"][4]) == pytest.approx(masked - source_only, abs=0.06)
+    assert float(rows["CSL + TrustedMask"][10]) >= 0  # purity
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+    assert len(stamps) == 4
+    run("adaptation.py", *place, *methods, *settings)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}

@@ -12,7 +12,9 @@ from residual_ssl.engine.settings import Settings
 from residual_ssl.errors import ConfigError, MissingDataError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-WITHOUT_FOLDER = ("digits", "digit_rows", "digits_classification", "eurosat_vit", "texts")  # embedded, or of the hub
+# Embedded, or of the hub.
+WITHOUT_FOLDER = ("adapt_digit_scenes", "digits", "digit_rows", "digits_classification", "eurosat_vit", "texts")
+PAIRS_OF_FOLDERS = ("cityscapes_to", "gta5_to", "synthia_to")
 
 
 ALGORITHMS = [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"))]
@@ -27,9 +29,38 @@ EXTENSIONS = ("cifar100", "cifar10_lt", "eurosat_vit", "stl10", "stl10_vit", "sv
 )
 def test_every_experiment_composes_with_every_algorithm_and_passes_the_check(experiment: str, algorithm: str) -> None:
     place = [] if experiment in WITHOUT_FOLDER else ["dataset.root=/somewhere"]
+    place += ["dataset.source_root=/elsewhere"] if experiment.startswith(PAIRS_OF_FOLDERS) else []
+    place += ["init_from=run/last.pt"] if algorithm == "source_free" else []
     config = compose([f"experiment={experiment}", f"algorithm={algorithm}", *place])
+    if "Segmentation" not in config["task"]["_target_"] and algorithm in ("daformer", "mic"):
+        with pytest.raises(ConfigError, match=r"task.sampling: .*Task takes no such key"):
+            Settings.from_config(config)
+        return
     if not stages_of(config):
         Settings.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "steps", "optimizer", "lr", "warmup", "power"),
+    [
+        ("dacs", 250_000, "SGD", 2.5e-4, 0, 0.9),  # arXiv 2007.08702
+        ("daformer", 40_000, "AdamW", 6e-5, 1500, 1.0),  # arXiv 2111.14887
+        ("mic", 40_000, "AdamW", 6e-5, 1500, 1.0),  # arXiv 2212.01322
+    ],
+)
+def test_published_settings_of_adaptation(
+    algorithm: str, steps: int, optimizer: str, lr: float, warmup: int, power: float
+) -> None:
+    roots = ["dataset.root=/t", "dataset.source_root=/s"]
+    config = compose(["experiment=gta5_to_cityscapes", f"algorithm={algorithm}", *roots])
+    assert config["optimizer"]["_target_"] == f"torch.optim.{optimizer}"
+    assert [config["steps"], config["optimizer"]["lr"]] == [steps, lr]
+    assert [config["warmup_steps"], config["power"]] == [warmup, power]
+    assert [config["labelled_batch"], config["unlabelled_batch"], config["head_lr_multiplier"]] == [2, 2, 10]
+    assert config["task"]["geometry"]["crop"] == config["task"]["labelled_geometry"]["crop"] == 512
+    sampling = config["task"].get("sampling")
+    assert (sampling is None) == (algorithm == "dacs")
+    assert sampling is None or (sampling["temperature"], sampling["min_points"]) == (0.01, 3000)
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((CONFIGS / "model").glob("*.yaml"))])
@@ -202,7 +233,7 @@ def test_a_choice_by_itself_that_does_not_exist_is_named_with_the_nearest_one() 
     ("override", "message"),
     [
         ("stepz=5", r"stepz: no such key; did you mean 'steps'\?"),
-        ("algorithm=cls", r"algorithm: got 'cls', expected one of corrmatch, covar, cps, csl, csl_cvxpylayers, "),
+        ("algorithm=cls", r"algorithm: got 'cls', expected one of .*csl, csl_cvxpylayers, cutmix_seg, "),
         ("dataset=camvid", r"dataset.root: has no default; give it, dataset.root=VALUE"),
         ("steps=", r"steps"),
     ],

@@ -26,6 +26,18 @@ def test_only_trusted_points_of_whole_cells_are_erased(shape: tuple[int, ...]) -
     assert bool(((erased_in_cell == 0) | (erased_in_cell == trusted_in_cell)).all())
 
 
+def test_whole_cells_go_where_trust_does_not_matter() -> None:
+    x = torch.randn(4, 3, 24, 40)
+    torch.manual_seed(0)
+    _, everywhere = TrustedMask(ratio=0.5, block=8, probability=1.0)(x, torch.ones(4, 24, 40, dtype=torch.bool))
+    torch.manual_seed(0)
+    mask = TrustedMask(ratio=0.5, block=8, probability=1.0, trusted_only=False)
+    masked, erased = mask(x, torch.zeros(4, 24, 40, dtype=torch.bool))
+    assert torch.equal(erased, everywhere)
+    assert 0.3 < erased.float().mean() < 0.7
+    assert torch.equal(masked != x, erased.unsqueeze(1).expand_as(x))
+
+
 def test_the_share_of_cells_and_of_samples_is_as_asked() -> None:
     torch.manual_seed(0)
     x = torch.ones(400, 1, 32, 32)

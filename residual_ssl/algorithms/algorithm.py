@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor, nn
 
+from residual_ssl.checkpoint import restore_weights
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 
@@ -39,6 +41,14 @@ class Algorithm(nn.Module, ABC):
     def build_model(self, task: Task) -> nn.Module:
         """The student to train: a model of the task, unless the algorithm trains several."""
         return task.build_model()
+
+    def start_from(self, model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+        """Give a new student the weights of a finished run, read from ``path``: those of a student of the same kind.
+
+        Raises:
+            CheckpointError: weights that do not fit.
+        """
+        restore_weights(model, weights, path)
 
     def attach(self, model: nn.Module) -> None:
         """Called once with the student before training, to copy what the algorithm keeps of it."""

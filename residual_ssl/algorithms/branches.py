@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.losses import selected_cross_entropy
 from residual_ssl.masking import TrustedMask
-from residual_ssl.perturbations import CutMix, FeatureDropout
+from residual_ssl.perturbations import ClassMix, CutMix, FeatureDropout
 from residual_ssl.selection import Selection
-from residual_ssl.task import Task
+from residual_ssl.task import Batch, Task
 
 
 class InputBranch(nn.Module):
@@ -22,6 +22,7 @@ class InputBranch(nn.Module):
     Args:
         weight: factor of its loss term.
         loss: ``loss(logits, selection)``, a scalar.
+        paste: ClassMix of the labelled batch onto the inputs, with its labels, before any view is made.
         view: view of the task (see :meth:`residual_ssl.Task.view`).
         mix: CutMix with the neighbour in the batch, of inputs and labels (see :meth:`Selection.mixed`).
         mask: TrustedMask; its samples show ``masked_view``, the others ``view``.
@@ -36,8 +37,10 @@ class InputBranch(nn.Module):
         mask: TrustedMask | None = None,
         masked_view: str = "light",
         loss: Callable[[Tensor, Selection], Tensor] = selected_cross_entropy,
+        paste: ClassMix | None = None,
     ) -> None:
         super().__init__()
+        self.paste = paste
         self.weight = weight
         self.loss = loss
         self.view = view
@@ -45,10 +48,24 @@ class InputBranch(nn.Module):
         self.mask = mask
         self.masked_view = masked_view
 
-    def forward(self, task: Task, inputs: Tensor, selection: Selection) -> tuple[Tensor, Selection]:
-        """The model's input and the selection that it is to agree with."""
+    def forward(
+        self, task: Task, inputs: Tensor, selection: Selection, labelled: Batch | None = None
+    ) -> tuple[Tensor, Selection]:
+        """The model's input and the selection that it is to agree with; ``labelled`` is the batch to paste from."""
+        inputs, (selection,) = self.pasted(task, inputs, (selection,), labelled)
         x, box = self.show(task, inputs, selection.trusted)
         return x, self.mixed(selection, box, task.num_classes)
+
+    def pasted(
+        self, task: Task, inputs: Tensor, selections: Sequence[Selection], labelled: Batch | None
+    ) -> tuple[Tensor, Sequence[Selection]]:
+        """The inputs with parts of the labelled batch, and the selections with their labels; all as it is without."""
+        if self.paste is None or labelled is None:
+            return inputs, selections
+        target = labelled["target"]
+        partners, where = self.paste(target, task.num_classes, task.ignore_index, len(inputs))
+        inputs = torch.where(where.unsqueeze(1), labelled["input"][partners], inputs)
+        return inputs, [selection.with_labels(target[partners], where) for selection in selections]
 
     def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
         """The model's input, and where it shows the neighbour in the batch: bool ``(B, H, W)``, None for nowhere."""
@@ -83,6 +100,20 @@ class FeatureBranch(nn.Module):
         super().__init__()
         self.weight = weight
         self.perturbation = perturbation
+
+
+class PredictionBranch(nn.Module):
+    """The student's own prediction of the plain view, under a loss that asks for no labels.
+
+    Args:
+        weight: factor of its loss term.
+        loss: ``loss(logits, valid)``, a scalar; ``valid`` as in the unlabelled batch, None where all points are.
+    """
+
+    def __init__(self, weight: float, loss: Callable[[Tensor, Tensor | None], Tensor]) -> None:
+        super().__init__()
+        self.weight = weight
+        self.loss = loss
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
-from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, frozen_running_statistics
+from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, PredictionBranch, frozen_running_statistics
 from residual_ssl.ema import EMATeacher
 from residual_ssl.errors import ConfigError
 from residual_ssl.frozen_teacher import FrozenTeacher
@@ -28,8 +28,9 @@ class ConsistencyAlgorithm(Algorithm):
     BatchNorm's running statistics follow the first pass alone and not the perturbed views.
 
     Args:
-        selector: the selection rule; None only without branches.
-        branches: InputBranch or FeatureBranch by name; at most one FeatureBranch. None or empty: supervised training.
+        selector: the selection rule; None only where no branch is taught by pseudo-labels.
+        branches: InputBranch, FeatureBranch or PredictionBranch by name; at most one FeatureBranch. None or empty:
+            supervised training.
         labelled_weight: w_x.
         ema_decay: None: the student teaches itself. A decay: an :class:`EMATeacher` teaches, and is what is evaluated.
         ema_teaches: False: the student teaches itself, and its moving average is only evaluated, as in FixMatch.
@@ -37,33 +38,39 @@ class ConsistencyAlgorithm(Algorithm):
             earlier ones, where there are some, are evidence for a selector that compares them.
         view_features: perturbation of the features of the input branches, which are then predicted from these alone;
             None: they are predicted from their own.
+        domain_batchnorm: normalise the labelled and the unlabelled batch each by its own statistics, where they are of
+            two domains, and keep running statistics of the unlabelled one alone, which is then also evaluated by them.
+            Scales and shifts stay common to both. Without branches there is no unlabelled batch, and no difference.
 
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
-    branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, ….
+    branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, MCC (a
+    prediction branch), ….
 
     Raises:
         ConfigError: branches without a selector, more than one FeatureBranch, two kinds of teacher; a selector whose
             evidence is not there.
 
-    Source: FixMatch, arXiv 2001.07685; UniMatch, arXiv 2208.09910, eq. 6; CSL, arXiv 2509.16704, eq. 9.
+    Source: FixMatch, arXiv 2001.07685; UniMatch, arXiv 2208.09910, eq. 6; CSL, arXiv 2509.16704, eq. 9; statistics of
+    each domain: AdaBN, arXiv 1603.04779, and DSBN, arXiv 1906.03950, which has scales and shifts of each domain too.
     """
 
     def __init__(
         self,
         selector: Selector | None = None,
-        branches: Mapping[str, InputBranch | FeatureBranch] | None = None,
+        branches: Mapping[str, InputBranch | FeatureBranch | PredictionBranch] | None = None,
         labelled_weight: float = 1.0,
         ema_decay: float | None = None,
         ema_teaches: bool = True,
         teacher_from: str | Sequence[str] | None = None,
         view_features: nn.Module | None = None,
+        domain_batchnorm: bool = False,
     ) -> None:
         super().__init__()
         branches = dict(branches or {})
         feature = [name for name, branch in branches.items() if isinstance(branch, FeatureBranch)]
         if len(feature) > 1:
             raise ConfigError(f"algorithm.branches: got feature branches {', '.join(feature)}, expected at most one")
-        if branches and selector is None:
+        if selector is None and any(not isinstance(branch, PredictionBranch) for branch in branches.values()):
             raise ConfigError("algorithm.selector: got none for an algorithm with branches; choose one, selector=csl")
         if ema_decay is not None and teacher_from is not None:
             raise ConfigError(
@@ -77,6 +84,7 @@ class ConsistencyAlgorithm(Algorithm):
         self.ema_teaches = ema_teaches
         self.teacher_from = [teacher_from] if isinstance(teacher_from, str) else list(teacher_from or [])
         self.view_features = view_features
+        self.domain_batchnorm = domain_batchnorm
         self.teacher: EMATeacher | FrozenTeacher | None = None
         self.needs_unlabelled = bool(branches)
 
@@ -100,24 +108,38 @@ class ConsistencyAlgorithm(Algorithm):
 
         plain = task.view(unlabelled["input"], "plain")
         start = len(x)
-        both = torch.cat([x, plain])
-        if self.feature is None:
-            logits, perturbed = model(both), None
-        else:
-            logits, perturbed = model(both, self._branch(self.feature).perturbation, start)
-        with torch.no_grad():
-            if self.selector is not None:
+        logits, perturbed = self._plain_logits(model, x, plain)
+        selection = None
+        if self.selector is not None:
+            with torch.no_grad():
                 self.selector.observe(logits[:start].detach(), labelled["target"], task.ignore_index)
-            selection = self._select(plain, logits[start:].detach(), unlabelled)
+                selection = self._select(plain, logits[start:].detach(), unlabelled)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
-        if perturbed is not None and self.feature is not None:
-            terms[self.feature] = selected_cross_entropy(perturbed, selection)
-        terms.update(self._input_terms(model, task, unlabelled["input"], selection))
+        for name, branch in self.branches.items():
+            if isinstance(branch, PredictionBranch):
+                terms[name] = branch.loss(logits[start:], unlabelled.get("valid"))
+        if selection is not None:
+            if perturbed is not None and self.feature is not None:
+                terms[self.feature] = selected_cross_entropy(perturbed, selection)
+            terms.update(self._input_terms(model, task, unlabelled["input"], selection, labelled))
         loss = self.labelled_weight * terms["labelled"]
         for name in self.branches:
             loss = loss + self._branch(name).weight * terms[name]
         return StepOutput(loss, {name: term.detach() for name, term in terms.items()}, selection)
+
+    def _plain_logits(self, model: nn.Module, x: Tensor, plain: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits of the labelled and the plain view, and of the latter with perturbed features."""
+        batch, start = torch.cat([x, plain]), len(x)
+        if self.domain_batchnorm:
+            with frozen_running_statistics(model):
+                of_labelled = model(x)
+            batch, start = plain, 0
+        if self.feature is None:
+            logits, perturbed = model(batch), None
+        else:
+            logits, perturbed = model(batch, self._branch(self.feature).perturbation, start)
+        return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
 
     def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
         """What teaches, from the plain view and the student's logits of it."""
@@ -138,11 +160,15 @@ class ConsistencyAlgorithm(Algorithm):
                 )
         return self.selector(taught, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
 
-    def _input_terms(self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection) -> dict[str, Tensor]:
+    def _input_terms(
+        self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection, labelled: Batch
+    ) -> dict[str, Tensor]:
         branches = {name: branch for name, branch in self.branches.items() if isinstance(branch, InputBranch)}
         if not branches:
             return {}
-        views, selections = zip(*(branch(task, inputs, selection) for branch in branches.values()), strict=True)
+        views, selections = zip(
+            *(branch(task, inputs, selection, labelled) for branch in branches.values()), strict=True
+        )
         together = torch.cat(views)
         with frozen_running_statistics(model):
             if self.view_features is None:
@@ -152,7 +178,7 @@ class ConsistencyAlgorithm(Algorithm):
         parts = zip(branches.items(), logits.chunk(len(branches)), selections, strict=True)
         return {name: branch.loss(prediction, chosen) for (name, branch), prediction, chosen in parts}
 
-    def _branch(self, name: str) -> InputBranch | FeatureBranch:
+    def _branch(self, name: str) -> InputBranch | FeatureBranch | PredictionBranch:
         return self.branches[name]  # type: ignore[return-value]
 
     def after_step(self, model: nn.Module) -> None:

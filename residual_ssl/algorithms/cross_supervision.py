@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -107,7 +109,7 @@ class CrossSupervision(Algorithm):
         else:
             crossed = self._cross(free, valid)
             selection = crossed[0]
-            terms = self._perturbed_terms(model, task, unlabelled["input"], crossed)
+            terms = self._perturbed_terms(model, task, unlabelled["input"], crossed, labelled)
         losses = [task.supervised_loss(own, target) for own in supervised]
         loss = losses[0] + losses[1] + self.weight * (terms[0] + terms[1])
         named = {"labelled": losses[0] + losses[1], "crossed": terms[0] + terms[1]}
@@ -122,9 +124,12 @@ class CrossSupervision(Algorithm):
             for own, other in ((logits[0], logits[1]), (logits[1], logits[0]))
         ]
 
-    def _perturbed_terms(self, model: nn.Module, task: Task, inputs: Tensor, crossed: list[Selection]) -> list[Tensor]:
+    def _perturbed_terms(
+        self, model: nn.Module, task: Task, inputs: Tensor, crossed: Sequence[Selection], labelled: Batch
+    ) -> list[Tensor]:
         assert self.branch is not None
         # One view for both networks: what is hidden, both trust.
+        inputs, crossed = self.branch.pasted(task, inputs, crossed, labelled)
         x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
         with frozen_running_statistics(model):
             predictions = model(x)

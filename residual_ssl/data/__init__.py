@@ -1,6 +1,7 @@
 """Datasets: what their labels mean, which images are labelled, and how the files are read."""
 
 from residual_ssl.data.class_counts import LongTail
+from residual_ssl.data.class_folders import ClassFolders
 from residual_ssl.data.classification_split import ClassificationSplit
 from residual_ssl.data.classified import (
     ClassificationSource,
@@ -30,6 +31,7 @@ from residual_ssl.data.torchvision_images import TorchvisionImages
 __all__ = [
     "IMAGE_SUFFIXES",
     "OUTSIDE",
+    "ClassFolders",
     "ClassificationSource",
     "ClassificationSplit",
     "ClassifiedSample",

@@ -30,9 +30,11 @@ class ImageFolders:
             folder per city, scene, …: ``"leftImg8bit/train/*"``. An optional ``"list"``, a split list, restricts it to
             the images listed, where one folder holds more than one subset. Folders may be left out where lists give
             paths, and all keys where ``labelled`` and ``unlabelled`` do.
-        validation: likewise; every image needs a mask.
-        labelled: how many training images to draw as labelled, among those that have a mask; ``"all"`` of these; or a
-            split list of them, each line ``image mask`` or ``image`` (see :func:`read_list`).
+        validation: likewise; every image needs a mask. None for no validation images, as in the source of an
+            adaptation.
+        labelled: how many training images to draw as labelled, among those that have a mask; ``"all"`` of these; a
+            split list of them, each line ``image mask`` or ``image`` (see :func:`read_list`); or None for no image, as
+            in the target of an adaptation.
         unlabelled: a split list of the unlabelled images; None for all training images that are not labelled. Their
             masks need not exist, and none is opened.
         unlabelled_images: a folder below ``root`` with further images for the unlabelled pool.
@@ -70,8 +72,8 @@ class ImageFolders:
         root: str | Path,
         spec: DatasetSpec,
         train: Folders,
-        validation: Folders,
-        labelled: int | str | Path,
+        validation: Folders | None,
+        labelled: int | str | Path | None,
         *,
         unlabelled: str | Path | None = None,
         unlabelled_images: str | None = None,
@@ -87,12 +89,16 @@ class ImageFolders:
         self._mask_paths = mask_paths or {}
 
         folders = self._scan(train)
-        validation_pairs = self._subset(self._scan(validation), validation)
+        validation_pairs: Pairs = {}
+        if validation is not None:
+            validation_pairs = self._subset(self._scan(validation), validation)
         pool: Pairs = {}
         if not by_lists:
-            pool = self._subset(folders, train, masks=unlabelled_truth or listed is None)
+            pool = self._subset(folders, train, masks=unlabelled_truth or (listed is None and labelled is not None))
         if listed is not None:
             labelled_pairs = self._listed(folders, listed)
+        elif labelled is None:
+            labelled_pairs = {}
         else:
             with_mask = {str(image): image for image, mask in pool.items() if mask is not None}
             names = sorted(with_mask) if labelled == "all" else draw_labelled(with_mask, cast(int, labelled), seed)
@@ -138,9 +144,11 @@ class ImageFolders:
         return folders.listed(read_list(found), str(found), masks=masks)
 
 
-def _check_arguments(train: Folders, validation: Folders, *, train_optional: bool) -> None:
+def _check_arguments(train: Folders, validation: Folders | None, *, train_optional: bool) -> None:
     faults = []
     for name, folders, optional in (("train", train, train_optional), ("validation", validation, False)):
+        if folders is None:
+            continue
         named = folders.get("images") or folders.get("list")
         if set(folders) - set(_FOLDER_KEYS) or not (named or optional):
             faults.append(f"{name}: got {dict(folders)!r}, expected the keys images and masks, or list, or all three")

@@ -23,6 +23,10 @@ _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 # Pillow stretches grey levels of 2 and 4 bits to 0 … 255; in a mask they are ids, not grey.
 _STRETCH = {"L;2": 85, "L;4": 17}
 
+# Pillow reads three channels of 16 bits as the high bytes alone. Read as if their order were the other one, they give
+# the low bytes.
+_DEEP_COLOUR, _SWAPPED = "RGB;16B", "RGB;16L"
+
 
 def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """An image file as uint8 RGB ``(3, H, W)``, turned upright as its EXIF orientation says.
@@ -54,7 +58,8 @@ def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
 def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """A mask file as the raw ids in it, ``(H, W)``: uint8, or int32 for files with more than 8 bits.
 
-    A palette image gives its indices, never its colours.
+    A palette image gives its indices, never its colours. Three channels of 16 bits give the first one: SYNTHIA's class
+    ids, beside those of instances.
 
     Args:
         file: a path, or the open file.
@@ -66,20 +71,38 @@ def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """
     try:
         with Image.open(file) as mask:
+            coding = _coding(mask)
+            if coding == _DEEP_COLOUR:
+                return _first_of_deep(mask, file)
             if mask.mode not in _ID_MODES:
                 raise DataError(
                     f"{name or file}: mask of mode {mask.mode}, expected one channel of ids (L, P, I or 1); convert "
                     "colours to class ids first, or point the masks folder at the id files"
                 )
-            coding = mask.tile[0].args if mask.tile else None
             ids = np.array(mask)
     except DataError:
         raise
     except _UNREADABLE as error:
         raise _unreadable(name or str(file), "mask", error) from error
-    coding = coding[0] if isinstance(coding, tuple) else coding
-    ids = ids // _STRETCH.get(str(coding), 1) if ids.dtype == np.uint8 else ids
+    ids = ids // _STRETCH.get(coding, 1) if ids.dtype == np.uint8 else ids
     return torch.from_numpy(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.int32))
+
+
+def _coding(image: Image.Image) -> str:
+    """How the file codes a pixel, as Pillow names it; of an image that is not loaded yet."""
+    coding = image.tile[0].args if image.tile else None  # type: ignore[attr-defined]
+    return str(coding[0] if isinstance(coding, tuple) else coding)
+
+
+def _first_of_deep(image: Image.Image, file: str | Path | BinaryIO) -> Tensor:
+    """The first of three channels of 16 bits, int32 ``(H, W)``."""
+    high = np.array(image)[..., 0].astype(np.int32)
+    if not isinstance(file, str | Path):
+        file.seek(0)
+    with Image.open(file) as again:
+        again.tile = [(*tile[:3], _SWAPPED) for tile in again.tile]  # type: ignore[misc]
+        low = np.array(again)[..., 0]
+    return torch.from_numpy((high << 8) + low)
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:

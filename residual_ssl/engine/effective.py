@@ -11,17 +11,24 @@ from torch import nn
 
 from residual_ssl.engine.settings import Settings
 from residual_ssl.engine.training_data import TrainingData
+from residual_ssl.task import Task
 
 EFFECTIVE_NAME = "effective.json"
 
 
 def effective_values(
-    settings: Settings, data: TrainingData, model: nn.Module, rates: Sequence[float], accelerator: Accelerator
+    settings: Settings,
+    task: Task,
+    data: TrainingData,
+    model: nn.Module,
+    rates: Sequence[float],
+    accelerator: Accelerator,
 ) -> dict[str, Any]:
     """Plain values, ready for JSON.
 
     Args:
         settings: as given.
+        task: of the run.
         data: opened.
         model: not wrapped.
         rates: learning rate of each parameter group, after scaling and before the schedule.
@@ -43,6 +50,7 @@ def effective_values(
         "model": type(model).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "samples": data.counts,
+        "chosen_by": task.choose_by or task.main_metric,
     }
 
 
@@ -62,5 +70,6 @@ def effective_lines(values: dict[str, Any], settings: Settings, step: int, num_c
         + (f" (scaled by {values['labelled_batch']}/{reference})" if reference else ""),
         "model": f"{values['model']}, {values['parameters'] / 1e6:.2f} M parameters, {num_classes} classes",
         "samples": ", ".join(f"{count} {name}" for name, count in values["samples"].items()),
+        "best checkpoint": f"chosen by {values['chosen_by']}",
     }
     return "\n".join(f"{name:>20}  {value}" for name, value in shown.items())

@@ -90,13 +90,13 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
         check_steps(stored, data.steps, settings.run_dir)
     elif settings.init_from is not None:
         path = Path(settings.init_from)
-        checkpoint.restore_weights(model, checkpoint.load(path)["model"], path)
+        algorithm.start_from(model, checkpoint.load(path)["model"], path)
     if settings.sync_batchnorm:
         model = synchronised(model, accelerator.device, accelerator.num_processes)
     algorithm.attach(model)
     optimizer = build_optimizer(settings, model)
     rates = [group["lr"] for group in optimizer.param_groups]
-    effective = effective_values(settings, data, model, rates, accelerator)
+    effective = effective_values(settings, task, data, model, rates, accelerator)
     if stored is not None:
         checkpoint.restore_weights(model, stored["model"], Path(settings.run_dir) / "last.pt")
         algorithm.load_state_dict(stored["algorithm"])

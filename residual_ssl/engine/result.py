@@ -21,12 +21,13 @@ class RunResult:
 
     Attributes:
         run_dir: folder with log, checkpoints and ``result.json``.
-        last, best: figures of the evaluation at the last step and at the best one, with ``step``.
+        last, best: figures of the evaluation at the last step and at the best one, with ``step``; ``effective`` says
+            under ``chosen_by`` which figure chose it.
         training: means of the last ten logged rows (loss terms, coverage, purity …).
         seconds: training time without evaluation.
         peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
         epoch_steps: steps of an epoch where the run was given in epochs, else None.
-        main_metric: the figure that picks the best step.
+        main_metric: the figure that the task is judged by.
         effective: what the settings amounted to: device, batches, steps, learning rates …
     """
 

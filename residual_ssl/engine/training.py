@@ -144,8 +144,8 @@ class Run:
             processes=prepared.accelerator.num_processes,
         )
         self.last = {"step": self.step, **figures}
-        main_metric = prepared.task.main_metric
-        better = not self.best or figures[main_metric] > self.best[main_metric]
+        choice = prepared.task.choose_by or prepared.task.main_metric
+        better = not self.best or figures[choice] > self.best[choice]
         if better:
             self.best = self.last
         if log is not None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from timm.models import group_parameters
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.models.backbone import create_classifier
 from residual_ssl.models.classification_model import ClassificationModel
@@ -23,6 +24,8 @@ class TimmClassifier(ClassificationModel):
             ones, downloaded at first use, or the path of the backbone's state dict; of vision transformers, patches and
             position embeddings of another size are resampled.
         backbone_options: further arguments of ``timm.create_model``: ``{"img_size": 32, "patch_size": 2}``.
+        freeze_batchnorm: keep the BatchNorm layers of the backbone in eval mode, also under ``.train()``, as
+            :class:`~residual_ssl.models.SegmentationModel` does: for batches of another kind than its statistics.
 
     Raises:
         InvalidInputError: an unknown name, or arguments that it does not take.
@@ -45,13 +48,25 @@ class TimmClassifier(ClassificationModel):
         weights: str | Path | None = None,
         *,
         backbone_options: Mapping[str, Any] | None = None,
+        freeze_batchnorm: bool = False,
     ) -> None:
         encoder: nn.Module = create_classifier(backbone, weights=weights, options=backbone_options)
         super().__init__(encoder, encoder.num_features, num_classes)  # type: ignore[arg-type]
+        self.freeze_batchnorm = freeze_batchnorm
+        self.train()
 
     def encode(self, x: Tensor) -> Tensor:
         features: Tensor = self.encoder(x)
         return features
+
+    def train(self, mode: bool = True) -> Self:
+        """Set train or eval mode; with ``freeze_batchnorm`` the backbone's BatchNorm layers stay in eval mode."""
+        super().train(mode)
+        if self.freeze_batchnorm:
+            for module in self.encoder.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
 
     def parameter_layers(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer from the input to the head, by timm's own grouping of the backbone."""

@@ -90,6 +90,27 @@ class Selection:
         }
         return replace(self, **changes)
 
+    def with_labels(self, label: Tensor, where: Tensor) -> Selection:
+        """True labels ``(B, *S)`` where bool ``where`` ``(B, *S)``, in full and valid; this selection elsewhere.
+
+        What ``label`` holds elsewhere does not matter.
+        """
+        known = replace(
+            self,
+            label=label.where(where, self.label),
+            weight=self.weight.masked_fill(where, 1.0),
+            trusted=self.trusted | where,
+            valid=self.valid | where,
+            confidence=self.confidence.masked_fill(where, 1.0),
+            residual=self.residual.masked_fill(where, 0.0),
+        )
+        if self.target is not None:
+            certain = F.one_hot(known.label, self.target.shape[1]).movedim(-1, 1).to(self.target.dtype)
+            known = replace(known, target=certain.where(where.unsqueeze(1), self.target))
+        if self.negative is not None:
+            known = replace(known, negative=self.negative & ~where.unsqueeze(1))
+        return known
+
     def _shared(self, other: Selection, share: Tensor, num_classes: int) -> Selection:
         """Both selections ``(B,)``, the other one to a share ``(B,)`` in [0, 1]."""
         weights = (1 - share) * self.weight, share * other.weight

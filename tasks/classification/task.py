@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from residual_ssl.data import IMAGE_SUFFIXES, ClassificationSource, read_image
+from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError, InvalidInputError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.task import Batch, Task
@@ -35,9 +36,11 @@ class ClassificationTask(Task):
             leaves the view plain.
         mean, std: normalisation of the model's input, of each channel in [0, 1].
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
+        choose_by: figure that chooses the best checkpoint: ``accuracy``, ``balanced_accuracy``, or, without labels,
+            ``unsupervised_infomax``, ``unsupervised_density`` or ``unsupervised_certainty``; None for ``accuracy``.
 
     Raises:
-        ConfigError: fewer than two classes, or a name given twice.
+        ConfigError: fewer than two classes, or a name given twice; another figure to choose by.
     """
 
     main_metric = "accuracy"
@@ -56,7 +59,9 @@ class ClassificationTask(Task):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
+        choose_by: str | None = None,
     ) -> None:
+        self.choose_by = checked_choice(choose_by, ("accuracy", "balanced_accuracy"), density=True)
         self.class_names = tuple(str(name) for name in classes)
         if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):
             raise ConfigError(f"classes: got {list(classes)}, expected two or more names, each given once")
@@ -98,10 +103,12 @@ class ClassificationTask(Task):
         return self._supervised_loss(logits, target, self.ignore_index)
 
     def metric(self) -> Any:
-        return ClassificationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        confusion = ClassificationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        return with_criteria(confusion, self.num_classes, density=True)
 
-    def summary(self, computed: Tensor) -> dict[str, float]:
-        return classification_figures(computed, self.class_names)
+    def summary(self, computed: Any) -> dict[str, float]:
+        confusion, criteria = criteria_apart(computed)
+        return classification_figures(confusion, self.class_names) | criteria
 
     def read(self, path: Path) -> Tensor:
         return self.weak.plain(read_image(path))

@@ -1,8 +1,8 @@
-"""Embedded data that needs no download: scenes of real handwritten digits on textured ground."""
+"""Embedded data that needs no download: scenes of real handwritten digits, or printed ones, on textured ground."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from residual_ssl.data import OUTSIDE, DatasetSpec, Sample
 from residual_ssl.errors import ConfigError
-from residual_ssl.tasks.segmentation.glyphs import LETTERS, Glyphs, printed_glyphs
+from residual_ssl.tasks.segmentation.glyphs import DIGITS, LETTERS, Glyphs, printed_glyphs
 
 DIGIT_SPEC = DatasetSpec(
     classes=("background", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -26,6 +26,7 @@ DIGIT_SPEC = DatasetSpec(
 _TRAIN_DIGITS = 1400  # of 1,797
 _SUBSETS = ("labelled", "unlabelled", "validation")
 _LETTERS_MADE = 1600
+_PRINTED_MADE = 1797
 _GROUND = (0.05, 0.45)
 _CONTRAST = (0.30, 0.38)  # of a digit over the brightest ground below it
 _STROKE_CONTRAST = (0.10, 0.22)
@@ -55,6 +56,8 @@ class DigitScenes:
         size: height and width of a scene in pixels, ≥ 32; digits grow with it.
         letters: share of the unlabelled scenes that hold printed letters instead of digits, in [0, 1]: a contaminated
             pool. Their mask says :data:`OUTSIDE` where a letter is, which no pseudo-label can match.
+        digits: ``"handwritten"``, or ``"printed"``: from the fonts that come with matplotlib, on the same ground in the
+            same colours, the source of an adaptation to the former. 1,797 are printed, and divided as above.
         seed: of everything. A scene depends on the seed, its subset and its index alone: changing the number of one
             subset's scenes changes no other scene.
 
@@ -81,6 +84,7 @@ class DigitScenes:
         size: int = 64,
         seed: int = 0,
         letters: float = 0.0,
+        digits: Literal["handwritten", "printed"] = "handwritten",
     ) -> None:
         faults = [
             f"{name}: got {value!r}, expected an integer ≥ {least}"
@@ -95,14 +99,16 @@ class DigitScenes:
         ]
         if not 0 <= letters <= 1:
             faults.append(f"letters: got {letters!r}, expected a share in [0, 1]")
+        if digits not in _DIGITS:
+            faults.append(f"digits: got {digits!r}, expected one of {', '.join(_DIGITS)}")
         if faults:
             raise ConfigError("\n".join(faults))
 
-        def render(subset: str, digits: Glyphs, index: int) -> Sample:
+        def render(subset: str, glyphs: Glyphs, index: int) -> Sample:
             rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
-            return _sample(f"{subset}/{index:04d}", *_scene(digits, size, rng))
+            return _sample(f"{subset}/{index:04d}", *_scene(glyphs, size, rng))
 
-        train, held_out = _digits(seed)
+        train, held_out = _DIGITS[digits](seed)
         strangers = _letters(seed) if letters else train
         self.spec = DIGIT_SPEC
         self.labelled = tuple(render("labelled", train, i) for i in range(labelled))
@@ -118,6 +124,16 @@ def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
     order = np.random.default_rng([seed, len(_SUBSETS)]).permutation(len(bunch.target))
     images, labels = (bunch.images / 16).astype(np.float32)[order], bunch.target.astype(np.int64)[order] + 1
     return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
+
+
+def _printed_digits(seed: int) -> tuple[Glyphs, Glyphs]:
+    """As :func:`_digits`, printed."""
+    images, labels = printed_glyphs(DIGITS, _PRINTED_MADE, np.random.default_rng([seed, len(_SUBSETS) + 2]))
+    labels = labels + 1
+    return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
+
+
+_DIGITS = {"handwritten": _digits, "printed": _printed_digits}
 
 
 def _letters(seed: int) -> Glyphs:

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
+from residual_ssl.errors import ConfigError, InvalidInputError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
@@ -39,6 +40,15 @@ class SegmentationTask(Task):
         inference: how images are predicted, and which part of them evaluation counts; None for whole images.
         mean, std: normalisation of the model's input, RGB in [0, 1].
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
+        choose_by: figure that chooses the best checkpoint: ``miou``, ``pixel_accuracy``, or, without labels,
+            ``unsupervised_infomax`` or ``unsupervised_certainty`` over all pixels; None for ``miou``.
+        labelled_geometry: the weak augmentation of the labelled images where it differs, as in adaptation from a
+            domain of other image sizes; of the same crop. None for ``geometry``.
+        sampling: ``sampling(data, samples, num_classes, seed)`` gives the labelled training set that draws anew from
+            ``data``, see :class:`RareClassSampling`; None to pass through all images alike.
+
+    Raises:
+        ConfigError: another figure to choose by; geometries of two crops.
     """
 
     main_metric = "miou"
@@ -57,13 +67,23 @@ class SegmentationTask(Task):
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
+        choose_by: str | None = None,
+        labelled_geometry: WeakGeometry | None = None,
+        sampling: Callable[..., Dataset[Batch]] | None = None,
     ) -> None:
+        if labelled_geometry is not None and labelled_geometry.crop != geometry.crop:
+            raise ConfigError(
+                f"labelled_geometry.crop: got {labelled_geometry.crop}, expected {geometry.crop}, as geometry.crop is"
+            )
+        self.choose_by = checked_choice(choose_by, ("miou", "pixel_accuracy"))
         self.spec = spec
         self.class_names = spec.classes
         self.ignore_index = spec.ignore_index
         self._source = source
         self._model = model
         self.geometry = geometry
+        self.labelled_geometry = geometry if labelled_geometry is None else labelled_geometry
+        self._sampling = sampling
         self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
         self.inference = Inference() if inference is None else inference
         self.normalisation = Normalisation(mean, std)
@@ -75,7 +95,9 @@ class SegmentationTask(Task):
         return self._source()
 
     def labelled(self, seed: int) -> Dataset[Batch]:
-        return AugmentedSamples(self.source.labelled, self.geometry, self.ignore_index, seed, labelled=True)
+        samples = self.source.labelled
+        data = AugmentedSamples(samples, self.labelled_geometry, self.ignore_index, seed, labelled=True)
+        return data if self._sampling is None else self._sampling(data, samples, self.num_classes, seed)
 
     def unlabelled(self, seed: int) -> Dataset[Batch]:
         return AugmentedSamples(self.source.unlabelled, self.geometry, self.ignore_index, seed, labelled=False)
@@ -128,13 +150,16 @@ class SegmentationTask(Task):
         }
 
     def metric(self) -> Any:
-        return SegmentationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        confusion = SegmentationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        return with_criteria(confusion, self.num_classes)
 
-    def summary(self, computed: Tensor) -> dict[str, float]:
-        iou = intersection_over_union(computed)
+    def summary(self, computed: Any) -> dict[str, float]:
+        confusion, criteria = criteria_apart(computed)
+        iou = intersection_over_union(confusion)
         seen = ~iou.isnan()
         figures = {"miou": 100 * iou[seen].mean().item()}
-        figures["pixel_accuracy"] = 100 * (computed.diagonal().sum() / computed.sum()).item()
+        figures["pixel_accuracy"] = 100 * (confusion.diagonal().sum() / confusion.sum()).item()
+        figures |= criteria
         named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))
         return figures | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
 

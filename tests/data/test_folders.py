@@ -158,6 +158,18 @@ def test_all_images_with_a_mask_may_be_labelled(root: Path) -> None:
     assert _names(source.unlabelled) == ["train/t5.png"]
 
 
+def test_a_target_has_no_labelled_images_and_a_source_none_for_validation(root: Path) -> None:
+    for mask in (root / "trainannot").iterdir():
+        mask.unlink()
+    target = _folders(root, labelled=None, train={"images": "train"})
+    assert len(target.labelled) == 0
+    assert _names(target.unlabelled) == [f"train/t{i}.png" for i in range(10)]
+    _pair(root, "train", "trainannot", "t3")
+    source = _folders(root, labelled="all", validation=None)
+    assert _names(source.labelled) == ["train/t3.png"]
+    assert len(source.validation) == 0
+
+
 def _cities(root: Path) -> None:
     for part, city, frame in [("train", "a", 0), ("train", "b", 0), ("train", "b", 1), ("val", "c", 0)]:
         _pair(root, f"left/{part}/{city}", None, f"{city}_{frame}_left", value=frame)

@@ -1,7 +1,5 @@
 """Reading and resizing files, including the ones that should not be read as they seem."""
 
-import struct
-import zlib
 from io import BytesIO
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from png import GREY, write_deep_colours, write_png
 
 from residual_ssl.data import read_image, read_mask, resize_image, resize_mask
 from residual_ssl.errors import DataError, MissingDataError
@@ -20,20 +19,12 @@ def _colours(height: int = 5, width: int = 7) -> np.ndarray:
 
 def _grey_png(path: Path, ids: np.ndarray, bits: int) -> None:
     """A greyscale PNG of 2 or 4 bits, which Pillow reads but does not write."""
-    height, width = ids.shape
-    rows = b""
+    rows = []
     for row in ids:
         text = "".join(f"{value:0{bits}b}" for value in row)
         text += "0" * (-len(text) % 8)
-        rows += b"\0" + int(text, 2).to_bytes(len(text) // 8, "big")
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    )
+        rows.append(int(text, 2).to_bytes(len(text) // 8, "big"))
+    write_png(path, rows, ids.shape[1], bits, GREY)
 
 
 def test_image_is_rgb_uint8_channels_first(tmp_path: Path) -> None:
@@ -113,6 +104,16 @@ def test_grey_masks_of_few_bits_are_not_stretched(tmp_path: Path, bits: int) -> 
     ids = np.arange(2**bits, dtype=np.uint8).reshape(2, -1)
     _grey_png(tmp_path / "m.png", ids, bits)
     assert read_mask(tmp_path / "m.png").tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("opened", [False, True], ids=["path", "open file"])
+def test_three_channels_of_16_bits_give_the_first_in_full(tmp_path: Path, opened: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**16, (5, 7, 3))
+    pixels[0, :, 0] = range(16, 23)
+    write_deep_colours(tmp_path / "m.png", pixels)
+    mask = read_mask(BytesIO((tmp_path / "m.png").read_bytes()) if opened else tmp_path / "m.png")
+    assert mask.dtype == torch.int32
+    assert np.array_equal(mask.numpy(), pixels[..., 0])
 
 
 def test_colour_mask_is_refused_with_a_hint(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ STEPS = 5
 METHODS = {
     "supervised": ("algorithm=supervised",),
     "fixmatch": ("algorithm=fixmatch", "selector.threshold=0.2"),
+    "dacs": ("algorithm=dacs", "selector=csl", "algorithm.ema_decay=0.5", "algorithm.domain_batchnorm=true"),
     "csl": ("algorithm=csl", "+algorithm.ema_decay=0.5"),
 }
 # No padding, so that all micro-batches count the same points.

@@ -114,3 +114,14 @@ def test_choices_out_of_range_are_named() -> None:
         SmallClassifier(5, widths=())
     with pytest.raises(InvalidInputError, match=r"backbone: got 'vit_smal'"):
         TimmClassifier(5, "vit_smal")
+
+
+def test_frozen_batchnorm_stays_as_it_is_and_the_rest_trains() -> None:
+    options = {"layers": [1, 1, 1, 1]}
+    for frozen in (False, True):
+        model = TimmClassifier(5, "resnet18", backbone_options=options, freeze_batchnorm=frozen).train()
+        before = model.encoder.bn1.running_mean.clone()
+        model(torch.randn(4, 3, 32, 32))
+        assert torch.equal(model.encoder.bn1.running_mean, before) == frozen
+        assert model.training
+        assert model.encoder.bn1.weight.requires_grad

@@ -79,3 +79,18 @@ def test_map_reaches_every_tensor_and_leaves_absent_ones_absent() -> None:
     plain = FixedThreshold(0.5)(random_logits((3, 4))).map(lambda points: points.flip(0))
     assert plain.target is None
     assert plain.negative is None
+
+
+def test_true_labels_replace_whatever_was_judged_there() -> None:
+    judged = replace(selection(0), valid=torch.zeros(3, 5, 6, dtype=torch.bool))
+    where = torch.rand(3, 5, 6, generator=torch.Generator().manual_seed(2)) < 0.5
+    truth = torch.full((3, 5, 6), 255).masked_fill(where, 2)
+    known = judged.with_labels(truth, where)
+    expected = {"label": 2, "weight": 1, "trusted": True, "valid": True, "confidence": 1, "residual": 0}
+    for name, value in expected.items():
+        assert bool((getattr(known, name)[where] == value).all()), name
+        assert torch.equal(getattr(known, name)[~where], getattr(judged, name)[~where]), name
+    for name, at_truth in (("target", [0.0, 0.0, 1.0, 0.0]), ("negative", [False] * 4)):
+        by_class = getattr(known, name).movedim(1, -1)
+        assert bool((by_class[where] == torch.tensor(at_truth)).all())
+        assert torch.equal(by_class[~where], getattr(judged, name).movedim(1, -1)[~where])

@@ -1,6 +1,7 @@
 """DigitScenes: reproducible, disjoint, legible, and labelled as documented."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,9 +137,10 @@ def test_default_set_is_rendered_in_seconds() -> None:
         ({"validation": 0}, "validation: got 0"),
         ({"size": 16}, "size: got 16"),
         ({"seed": -1}, "seed: got -1"),
+        ({"digits": "typed"}, "digits: got 'typed', expected one of handwritten, printed"),
     ],
 )
-def test_numbers_out_of_range_are_named(arguments: dict[str, int], named: str) -> None:
+def test_numbers_out_of_range_are_named(arguments: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         DigitScenes(**arguments)
 
@@ -161,3 +163,20 @@ def test_a_contaminated_pool_holds_letters_where_no_class_is_right() -> None:
 def test_a_share_of_letters_beyond_one_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"letters: got 60, expected a share in \[0, 1\]"):
         DigitScenes(letters=60)
+
+
+def test_printed_digits_lie_in_scenes_of_the_same_ground(scenes: DigitScenes) -> None:
+    printed = DigitScenes(labelled=40, unlabelled=1, validation=1, digits="printed")
+    assert not any(_same(a, b) for a, b in zip(printed.labelled, scenes.labelled, strict=True))
+    for a, b in zip(printed.labelled, scenes.labelled, strict=True):
+        ground = (a.mask == 0) & (b.mask == 0)
+        assert ((a.image.float() - b.image.float()).abs().mean(0)[ground] < 40).float().mean() > 0.6
+    masks = torch.stack([sample.mask for sample in printed.labelled])
+    assert masks.unique().tolist() == list(range(11))
+
+
+def test_printed_digits_of_training_and_validation_are_different_ones() -> None:
+    (train, labels), (held_out, held_out_labels) = digit_scenes._printed_digits(0)
+    assert (len(train), len(held_out)) == (1400, 397)
+    assert set(labels.tolist()) == set(held_out_labels.tolist()) == set(range(1, 11))
+    assert not {image.tobytes() for image in train} & {image.tobytes() for image in held_out}

@@ -1,0 +1,224 @@
+"""Unsupervised domain adaptation: baselines and selection rules continue one source-only warm-up for equal steps.
+
+    python benchmarks/adaptation.py --data DATA --weights MOBILENETV2 --size reduced --seeds 0
+
+DATA holds `pacs/DOMAIN.parquet`, `mnist/` and `mnist_m/{train,test}.parquet`; the pair of digit scenes is embedded and
+needs none. `--size full` trains on all images, PACS on a ResNet-50 at 224 pixels (a GPU), `--size reduced` on 1,000
+images of a domain drawn once, PACS on an ImageNet MobileNetV2 at 96 pixels (a minute a run on one CPU core). Runs are
+done one by one, the results file is written after each; a run that was cut off is continued, a finished one only read.
+Labels of the target are read to measure, never to learn or to choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from residual_ssl import compose, train
+from residual_ssl.engine.run_log import read_log
+
+MASKED = (
+    "+algorithm.branches.masked={_target_:residual_ssl.algorithms.InputBranch,weight:0.5,"
+    "mask:{_target_:residual_ssl.TrustedMask,block:'${dataset.mask_block}'}}"
+)
+# Rules change nothing but the selector of one loss: L = (L_x + L_strong) / 2.
+METHODS = {
+    "source only": ["algorithm=supervised"],
+    "DANN": ["algorithm=dann"],
+    "CDAN": ["algorithm=cdan"],
+    "MCC": ["algorithm=mcc"],
+    "no selection": ["algorithm=fixmatch", "selector=none"],
+    "oracle": ["algorithm=fixmatch", "selector=oracle"],
+    "fixed threshold": ["algorithm=fixmatch", "selector=fixed_threshold"],
+    "SoftMatch": ["algorithm=fixmatch", "selector=softmatch"],
+    "CSL": ["algorithm=fixmatch", "selector=csl"],
+    "CoVar": ["algorithm=fixmatch", "selector=covar"],
+    "CSL + TrustedMask": ["algorithm=fixmatch", "selector=csl", MASKED],
+}
+WARM_UP = "warm-up"
+CLASSIFIERS_ONLY = ("DANN", "CDAN")
+PAIRS = {
+    "photo-sketch": ["experiment=pacs", "source=photo", "target=sketch"],
+    "photo-cartoon": ["experiment=pacs", "source=photo", "target=cartoon"],
+    "art-photo": ["experiment=pacs", "source=art_painting", "target=photo"],
+    "mnist-mnist_m": ["experiment=mnist_to_mnist_m"],
+    "digit-scenes": ["experiment=adapt_digit_scenes"],
+}
+SIZES = {
+    "full": {
+        "pacs": ["model=timm_classifier", "model.backbone=resnet50", "optimizer.lr=0.0001", "head_lr_multiplier=10"],
+        "mnist_to_mnist_m": ["model=wrn_28_2", "optimizer.lr=0.001"],
+        "adapt_digit_scenes": [],
+    },
+    "reduced": {
+        "pacs": [
+            *("model=timm_classifier", "model.backbone=mobilenetv2_100", "optimizer.lr=0.0003", "workers=0"),
+            *("head_lr_multiplier=10", "dataset.weak.size=96", "dataset.weak.padding=12", "dataset.mask_block=24"),
+            *("labelled_batch=16", "unlabelled_batch=16", "warmup_steps=10", "model.freeze_batchnorm=true"),
+        ],
+        "mnist_to_mnist_m": [
+            *("model=small_classifier", "+model.widths=[16,32,64]", "optimizer.lr=0.002", "warmup_steps=20"),
+            *("labelled_batch=32", "unlabelled_batch=32"),
+        ],
+        "adapt_digit_scenes": ["warmup_steps=20"],
+    },
+}
+STEPS = {  # of the warm-up, of each method after it
+    "full": {"pacs": (500, 5000), "mnist_to_mnist_m": (1000, 5000), "adapt_digit_scenes": (300, 1500)},
+    "reduced": {"pacs": (60, 60), "mnist_to_mnist_m": (200, 150), "adapt_digit_scenes": (150, 75)},
+}
+EVALUATIONS = 4  # of each run, the last step among them
+DRAWN = 1000  # images of a set at the reduced size
+
+
+def main() -> None:
+    options = parse()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"adaptation_{options.size}.json"
+    rows: list[dict[str, Any]] = []
+    for pair, seed, method in itertools.product(options.pairs, options.seeds, [WARM_UP, *options.methods]):
+        if method in CLASSIFIERS_ONLY and experiment_of(pair) == "adapt_digit_scenes":
+            continue
+        rows.append(run(method, pair, seed, options))
+        record = {"benchmark": "adaptation", "size": options.size, "rows": rows}
+        path.write_text(json.dumps(record, indent=2) + "\n")
+        path.with_suffix(".md").write_text(table(rows, options.size))
+    print(table(rows, options.size))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of pacs, mnist and mnist_m; not needed for digit-scenes")
+    parser.add_argument("--weights", default="imagenet", help="ImageNet weights of the PACS network; imagenet: timm's")
+    parser.add_argument("--size", choices=SIZES, default="reduced")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/adaptation"), help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
+    options = parser.parse_args()
+    if options.data is None and any(experiment_of(pair) != "adapt_digit_scenes" for pair in options.pairs):
+        parser.error("--data: none given, expected the folder of pacs, mnist and mnist_m; or --pairs digit-scenes")
+    return options
+
+
+def experiment_of(pair: str) -> str:
+    return PAIRS[pair][0].removeprefix("experiment=")
+
+
+def run(method: str, pair: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one method on one pair with one seed."""
+    experiment = experiment_of(pair)
+    folder = options.runs / options.size
+    run_dir = folder / f"{pair}-{method.replace(' ', '_')}-{seed}"
+    warm_up, after = STEPS[options.size][experiment]
+    steps = warm_up if method == WARM_UP else after
+    choice = [*METHODS["source only" if method == WARM_UP else method], f"steps={steps}"]
+    choice.append(f"evaluate_every={max(1, steps if method == WARM_UP else steps // EVALUATIONS)}")
+    if method != WARM_UP:
+        choice.append(f"init_from={folder / f'{pair}-{WARM_UP}-{seed}' / 'last.pt'}")
+    overrides = [*PAIRS[pair], *SIZES[options.size][experiment], *choice, "task.choose_by=unsupervised_infomax"]
+    place = [f"seed={seed}", f"run_dir={run_dir}"]
+    if experiment != "adapt_digit_scenes":
+        place.append(f"dataset.root={data_of(experiment, options)}")
+    if experiment == "pacs":
+        place.append(f"model.weights={options.weights}")
+    config = compose([*overrides, *place, *options.overrides])
+    train(config)
+    result = json.loads((run_dir / "result.json").read_text())
+    main_metric = result["main_metric"]
+    figures = ("last", "best", "training", "seconds", "peak_memory_gib", "main_metric")
+    origin = ("command", "python", "versions", "hardware", "commit")
+    return {
+        "pair": pair,
+        "method": method,
+        "seed": seed,
+        "steps": config["steps"],
+        "overrides": [*overrides, *options.overrides],
+        "chosen_by": result["effective"]["chosen_by"],
+        "best_by_labels": max(row.get(f"validation/{main_metric}", 0.0) for row in read_log(run_dir)),
+        **{key: result[key] for key in (*figures, *origin)},
+    }
+
+
+def data_of(experiment: str, options: argparse.Namespace) -> Path:
+    """The folder of a pair's data: at the reduced size one with a part of the images, drawn once for all runs."""
+    from datasets import load_dataset
+
+    root: Path = options.data / "pacs" if experiment == "pacs" else options.data
+    if options.size == "full":
+        return root
+    drawn: Path = options.runs / "data" / experiment
+    files = "*.parquet" if experiment == "pacs" else "mnist*/*.parquet"
+    for file in sorted(root.glob(files)):
+        part = drawn / file.relative_to(root)
+        if not part.exists():
+            table = load_dataset("parquet", data_files=str(file), split="train").shuffle(seed=0)
+            part.parent.mkdir(parents=True, exist_ok=True)
+            table.select(range(min(DRAWN, len(table)))).to_parquet(part)
+    return drawn
+
+
+def table(rows: list[dict[str, Any]], size: str) -> str:
+    """Mean ± standard deviation over seeds, and the difference to source only, paired by seed, as Markdown."""
+    lines = [
+        f"# Domain adaptation, {size} size",
+        "",
+        "| pair | method | seeds | last | − source only, paired | best by InfoMax | best by labels | InfoMax | density"
+        " | coverage % | purity % | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for pair in PAIRS:
+        group = [row for row in rows if row["pair"] == pair]
+        base = {row["seed"]: score(row) for row in group if row["method"] == "source only"}
+        for method in (WARM_UP, *METHODS):
+            own = [row for row in group if row["method"] == method]
+            if not own:
+                continue
+            paired = [score(row) - base[row["seed"]] for row in own if row["seed"] in base]
+            training = [row["training"] for row in own]
+            cells = [
+                *(pair, method, str(len(own))),
+                spread([score(row) for row in own]),
+                spread(paired) if method not in (WARM_UP, "source only") else "–",
+                spread([row["best"][row["main_metric"]] for row in own]),
+                spread([row["best_by_labels"] for row in own]),
+                spread([row["last"]["unsupervised_infomax"] for row in own]),
+                spread([row["last"][key] for row in own if (key := "unsupervised_density") in row["last"]]),
+                spread([100 * figures["coverage"] for figures in training if "coverage" in figures]),
+                spread([100 * figures["purity"] for figures in training if "purity" in figures]),
+                f"{statistics.mean(row['seconds'] for row in own):.0f}",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    lengths = ", ".join(f"{name} {warm} + {after}" for name, (warm, after) in STEPS[size].items())
+    note = (
+        "Accuracy in % on the target (mIoU of the digit scenes). Every method continues the source-only warm-up of its "
+        f"pair and seed under a new learning rate schedule; steps: {lengths}. Best: of the evaluations of a run, the "
+        "one that InfoMax chose without labels, and the one that the labels would have chosen. Coverage and purity: of "
+        "the target's pseudo-labels, weighted means over the last 100 training steps. PACS is evaluated on the images "
+        "that are adapted to, whose labels no method sees; weights whose BatchNorm statistics were measured on images "
+        "of PACS have seen the target, unlabelled. "
+        "Seconds: of training; to be compared where the hardware of the rows, threads included, agrees."
+    )
+    return "\n".join([*lines, "", note, ""])
+
+
+def score(row: dict[str, Any]) -> float:
+    value: float = row["last"][row["main_metric"]]
+    return value
+
+
+def spread(values: list[float]) -> str:
+    if not values:
+        return "–"
+    mean = f"{statistics.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""One domain of images with classes, as either end of a DomainPair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from residual_ssl.data import ClassifiedSamples, ClassifiedSubset, DatasetSpec
+
+
+class ClassifiedDomain:
+    """Images of one domain: as a source all those with a class, as a target all, without their classes.
+
+    Samples known to be of none of the classes are left out of everything: domains of which one has more classes adapt
+    on those that they share.
+
+    Args:
+        classes: names of the K classes.
+        samples: reads the images of the domain, called once.
+        test: reads the images to evaluate on, as a target. None: those to adapt to, which is how most published tables
+            are made: their images are seen in training, and their classes are not.
+        truth: keep known classes of the unlabelled samples, *for diagnostics only*.
+
+    Attributes ``labelled``, ``unlabelled``, ``validation``: see :class:`~residual_ssl.data.ClassificationSource`.
+
+    Example:
+        >>> from functools import partial
+        >>> from residual_ssl.data import HandwrittenDigits
+        >>> small = ClassifiedDomain([str(i) for i in range(10)], partial(HandwrittenDigits, "validation"))
+        >>> len(small.labelled), len(small.unlabelled), len(small.validation)
+        (397, 397, 397)
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        samples: Callable[[], ClassifiedSamples],
+        test: Callable[[], ClassifiedSamples] | None = None,
+        truth: bool = True,
+    ) -> None:
+        self.spec = DatasetSpec(classes, ignore_index=-100)  # beyond any number of classes
+        read = samples()
+        # Of none of the classes is below 0, of no known class None.
+        known = [i for i, label in enumerate(read.labels) if label is not None and label >= 0]
+        possible = [i for i, label in enumerate(read.labels) if label is None or label >= 0]
+        self.labelled = ClassifiedSubset(read, known)
+        self.unlabelled = ClassifiedSubset(read, possible, labels=truth)
+        self.validation = self.labelled
+        if test is not None:
+            held_out = test()
+            own = [i for i, label in enumerate(held_out.labels) if label is not None and label >= 0]
+            self.validation = ClassifiedSubset(held_out, own)
