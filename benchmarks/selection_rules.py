@@ -185,7 +185,7 @@ NOTE = (
     "ranked 30 / 50 / 70 / 90 % of all points, with the right label. 'none' has no order, 'confidence' no coverage of "
     "its own. Hard thresholds on confidence rank as it does. Rules with memory are read after {settled} random "
     "batches; schedules (top_fraction, cbst, dars, u2pl, dash) stand half-way. Learned convex and constrained are "
-    "fitted on held-out labels, which no other rule has. Not here: csl_cvxpylayers (the program of csl), reliable_images (needs "
+    "fitted on held-out labels, which no other rule has. Not here: csl_cvxpylayers (csl's program), reliable_images (needs "
     "a background class), StableImages (needs earlier states of the model){also}."
 )
 
