@@ -44,7 +44,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
         plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
-    for group in ("dataset", "model", "selector", "loss"):
+    for group in ("dataset", "model", "selector", "loss", "mix"):
         plain.pop(group, None)
     return plain
 
@@ -168,4 +168,4 @@ def _one_line(error: Exception) -> str:
 def _keys() -> list[str]:
     from residual_ssl.engine.settings import Settings
 
-    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "experiment"]
+    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "mix", "experiment"]

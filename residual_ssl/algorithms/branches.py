@@ -23,7 +23,7 @@ class InputBranch(nn.Module):
         weight: factor of its loss term.
         loss: ``loss(logits, selection)``, a scalar.
         view: view of the task (see :meth:`residual_ssl.Task.view`).
-        mix: CutMix with the neighbour in the batch, of inputs and labels.
+        mix: CutMix with the neighbour in the batch, of inputs and labels (see :meth:`Selection.mixed`).
         mask: TrustedMask; its samples show ``masked_view``, the others ``view``.
         masked_view: view of the masked samples.
     """
@@ -48,10 +48,10 @@ class InputBranch(nn.Module):
     def forward(self, task: Task, inputs: Tensor, selection: Selection) -> tuple[Tensor, Selection]:
         """The model's input and the selection that it is to agree with."""
         x, box = self.show(task, inputs, selection.trusted)
-        return x, self.mixed(selection, box)
+        return x, self.mixed(selection, box, task.num_classes)
 
     def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The model's input, and where it shows the neighbour in the batch: bool ``(B, *S)``, None for nowhere."""
+        """The model's input, and where it shows the neighbour in the batch: bool ``(B, H, W)``, None for nowhere."""
         x = task.view(inputs, self.view)
         if self.mask is not None:
             samples = self.mask.draw_samples(len(x), x.device)
@@ -63,12 +63,12 @@ class InputBranch(nn.Module):
         box = self.mix(len(x), tuple(x.shape[2:]), x.device)
         return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), box
 
-    def mixed(self, selection: Selection, box: Tensor | None) -> Selection:
+    def mixed(self, selection: Selection, box: Tensor | None, num_classes: int) -> Selection:
         """The selection of what :meth:`show` shows."""
         if self.mix is None or box is None:
             return selection
         partners = self.mix.partners(len(box), box.device)
-        return selection.mixed(selection.map(lambda points: points[partners]), box)
+        return selection.mixed(selection.map(lambda points: points[partners]), box, num_classes)
 
 
 class FeatureBranch(nn.Module):

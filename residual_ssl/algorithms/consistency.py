@@ -32,6 +32,7 @@ class ConsistencyAlgorithm(Algorithm):
         branches: InputBranch or FeatureBranch by name; at most one FeatureBranch. None or empty: supervised training.
         labelled_weight: w_x.
         ema_decay: None: the student teaches itself. A decay: an :class:`EMATeacher` teaches, and is what is evaluated.
+        ema_teaches: False: the student teaches itself, and its moving average is only evaluated, as in FixMatch.
         teacher_from: checkpoints of finished runs; the last one teaches, unchanged, and the student is evaluated. The
             earlier ones, where there are some, are evidence for a selector that compares them.
         view_features: perturbation of the features of the input branches, which are then predicted from these alone;
@@ -53,6 +54,7 @@ class ConsistencyAlgorithm(Algorithm):
         branches: Mapping[str, InputBranch | FeatureBranch] | None = None,
         labelled_weight: float = 1.0,
         ema_decay: float | None = None,
+        ema_teaches: bool = True,
         teacher_from: str | Sequence[str] | None = None,
         view_features: nn.Module | None = None,
     ) -> None:
@@ -72,6 +74,7 @@ class ConsistencyAlgorithm(Algorithm):
         self.feature = feature[0] if feature else None
         self.labelled_weight = labelled_weight
         self.ema_decay = ema_decay
+        self.ema_teaches = ema_teaches
         self.teacher_from = [teacher_from] if isinstance(teacher_from, str) else list(teacher_from or [])
         self.view_features = view_features
         self.teacher: EMATeacher | FrozenTeacher | None = None
@@ -119,12 +122,13 @@ class ConsistencyAlgorithm(Algorithm):
     def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
         """What teaches, from the plain view and the student's logits of it."""
         assert self.selector is not None
-        taught = own if self.teacher is None else self.teacher(plain)
+        teacher = self.teacher if self.ema_teaches else None
+        taught = own if teacher is None else teacher(plain)
         evidence: dict[str, Tensor | None] = {"truth": unlabelled.get("truth"), "second": None, "earlier": None}
-        if self.teacher is not None:
+        if teacher is not None:
             evidence["second"] = own
-        if isinstance(self.teacher, FrozenTeacher) and "earlier" in self.selector.evidence:
-            evidence["earlier"] = self.teacher.earlier(plain)
+        if isinstance(teacher, FrozenTeacher) and "earlier" in self.selector.evidence:
+            evidence["earlier"] = teacher.earlier(plain)
         asked = {name: evidence[name] for name in self.selector.evidence}
         for name, value in asked.items():
             if value is None or not len(value):

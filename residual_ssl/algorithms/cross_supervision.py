@@ -123,5 +123,5 @@ class CrossSupervision(Algorithm):
         x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
         with frozen_running_statistics(model):
             predictions = model(x)
-        taught = [self.branch.mixed(chosen, box) for chosen in crossed]
+        taught = [self.branch.mixed(chosen, box, task.num_classes) for chosen in crossed]
         return [self.branch.loss(own, chosen) for own, chosen in zip(predictions, taught, strict=True)]

@@ -9,9 +9,8 @@ from typing import Any
 from residual_ssl.data.rows import Row, RowSamples
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits import check_disjoint, draw_labelled, read_list, some
-from residual_ssl.errors import ConfigError, DataError, MissingDataError
-
-DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
+from residual_ssl.data.table import DataFiles, image_column, load_table
+from residual_ssl.errors import DataError
 
 
 class HuggingFaceSegmentation:
@@ -88,30 +87,11 @@ class HuggingFaceSegmentation:
 
 def _rows(path: str, split: str, options: Mapping[str, Any], image: str, mask: str | None) -> list[Row]:
     """The rows of a split; ``mask`` None leaves masks unread."""
-    # Imported late: most runs have their data in folders, and the import takes a second.
-    from datasets import Image, load_dataset
-    from datasets.exceptions import DatasetsError
-
-    files = options["data_files"]
-    if isinstance(files, Mapping) and (part := split.partition("[")[0]) in files:
-        options = {**options, "data_files": {part: files[part]}}  # splits loaded together must have the same columns
-    try:
-        table = load_dataset(path, split=split, **options)
-    except (DatasetsError, OSError, ValueError) as error:
-        kind = MissingDataError if isinstance(error, OSError) else DataError
-        cause = error.__cause__ or error
-        raise kind(f"dataset {path!r}, split {split!r}: {str(cause) or type(cause).__name__}") from error
-    for argument, column in (("image", image), ("mask", mask)):
-        if column is not None and not isinstance(table.features.get(column), Image):
-            got = table.features.get(column)
-            raise ConfigError(
-                f"{argument}: got column {column!r} of dataset {path!r}, split {split!r}, "
-                f"{'which is not there' if got is None else f'which holds {got}'}; expected a column of images, one of "
-                f"{', '.join(name for name, kind in table.features.items() if isinstance(kind, Image)) or 'none'}"
-            )
+    table = load_table(path, split, options)
+    source = f"dataset {path!r}, split {split!r}"
     columns = {
-        column: table.select_columns([column]).cast_column(column, Image(decode=False))
-        for column in (image, mask)
+        column: image_column(table, argument, column, source)
+        for argument, column in (("image", image), ("mask", mask))
         if column is not None
     }
     known = [False] * len(table) if mask is None else table.data.column(mask).is_valid().to_pylist()

@@ -64,7 +64,7 @@ class RowSamples:
 
     def __getitem__(self, index: int, /) -> Sample:
         row = self._rows[index]
-        image = read_image(_file(row.images[row.index], row.name), row.name)
+        image = read_image(cell_file(row.images[row.index], row.name), row.name)
         mask = self.mask(index)
         check_same_size(image, mask, row.name, "in the same row")
         return Sample(image, mask, row.name)
@@ -75,14 +75,14 @@ class RowSamples:
         if row.masks is None:
             return None
         name = f"mask of {row.name}"
-        return self._spec.encode(read_mask(_file(row.masks[row.index], name), name), name)
+        return self._spec.encode(read_mask(cell_file(row.masks[row.index], name), name), name)
 
     def entry(self, index: int, /) -> ListEntry:
         """The line of a sample in a split list: its name alone."""
         return ListEntry(self._rows[index].name, None)
 
 
-def _file(row: dict[str, dict[str, Any] | None], name: str) -> BinaryIO | str:
+def cell_file(row: dict[str, dict[str, Any] | None], name: str) -> BinaryIO | str:
     """The file in the only cell of a row: its content where the table holds it, else its path."""
     (cell,) = row.values()
     if cell is None or (cell["bytes"] is None and cell["path"] is None):

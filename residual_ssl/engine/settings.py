@@ -11,6 +11,7 @@ from residual_ssl.components import faults
 from residual_ssl.errors import ConfigError
 
 _PRECISIONS = ("no", "bf16", "fp16")
+_SCHEDULES = ("polynomial", "cosine")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Settings:
         reference_batch: labelled batch that the optimizer's learning rate belongs to; the rate is scaled linearly to
             ``labelled_batch``. None: no scaling.
         warmup_steps: steps over which the learning rate rises linearly from 0.
-        power: exponent of the polynomial decay ``(1 - t/T)^power``.
+        schedule: decay of the learning rate: ``"polynomial"``, ``(1 - t/T)^power``, or ``"cosine"``,
+            ``cos(7πt/16T)``, that of FixMatch.
+        power: exponent of the polynomial decay.
         head_lr_multiplier: learning rate of everything but ``model.encoder``, relative to the optimizer's.
         init_from: checkpoint whose model weights start the run, or None.
         evaluate_every: steps between evaluations; the last step is always evaluated.
@@ -57,6 +60,7 @@ class Settings:
     accumulate: int = 1
     reference_batch: int | None = None
     warmup_steps: int = 0
+    schedule: str = "polynomial"
     power: float = 0.9
     head_lr_multiplier: float = 1.0
     init_from: str | None = None
@@ -97,6 +101,8 @@ class Settings:
             found.append(
                 f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")'
             )
+        if config.get("schedule", "polynomial") not in _SCHEDULES:
+            found.append(f"schedule: got {config['schedule']!r}, expected one of {', '.join(_SCHEDULES)}")
         if config.get("device", "auto") not in ("auto", "cpu"):
             found.append(f"device: got {config['device']!r}, expected auto or cpu")
         for name in ("task", "algorithm", "optimizer"):

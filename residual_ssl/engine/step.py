@@ -57,7 +57,9 @@ class TrainingStep:
     def __call__(self, step: int, labelled: Iterator[Batch], unlabelled: Iterator[Batch] | None) -> dict[str, Tensor]:
         """Take step ``step``; figures to log, detached scalars."""
         settings, accelerator = self._settings, self._accelerator
-        factor = learning_rate_factor(step, self._steps, settings.warmup_steps, settings.power)
+        factor = learning_rate_factor(
+            step, self._steps, settings.warmup_steps, settings.schedule, settings.power
+        )
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         parts = accelerator.num_processes * settings.accumulate

@@ -85,6 +85,27 @@ def create_transformer(
     return transformer
 
 
+def create_classifier(
+    name: str, *, weights: str | Path | None = None, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """A timm model without its classifier: images to pooled features ``(B, num_features)``.
+
+    Args:
+        name, weights: as of :func:`create_backbone` or, for vision transformers, :func:`create_transformer`.
+        options: further arguments of ``timm.create_model``.
+
+    Raises:
+        InvalidInputError: an unknown name, or a model that cannot be built with these options.
+        MissingDataError, CheckpointError: as of :func:`create_backbone`.
+
+    Example:
+        >>> import torch
+        >>> create_classifier("resnet18").eval()(torch.zeros(1, 3, 32, 32)).shape
+        torch.Size([1, 512])
+    """
+    return _create(name, weights, {"num_classes": 0, **(options or {})}, "a classifier, e.g. vit_small_patch16_224")
+
+
 def _create(name: str, weights: str | Path | None, arguments: Mapping[str, Any], fitting: str) -> nn.Module:
     if not timm.is_model(name):
         close = difflib.get_close_matches(name, timm.list_models(), n=3)

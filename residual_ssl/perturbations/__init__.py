@@ -4,5 +4,6 @@ from residual_ssl.perturbations.complementary_dropout import ComplementaryDropou
 from residual_ssl.perturbations.cutmix import CutMix
 from residual_ssl.perturbations.feature_dropout import FeatureDropout
 from residual_ssl.perturbations.photometric import Photometric
+from residual_ssl.perturbations.rand_augment import RandAugment
 
-__all__ = ["ComplementaryDropout", "CutMix", "FeatureDropout", "Photometric"]
+__all__ = ["ComplementaryDropout", "CutMix", "FeatureDropout", "Photometric", "RandAugment"]

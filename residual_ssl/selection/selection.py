@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,27 @@ class Selection:
         changes: dict[str, Any] = {name: function(value) for name, value in self._tensors().items()}
         return replace(self, **changes)
 
-    def mixed(self, other: Selection, take_other: Tensor) -> Selection:
-        """Points of ``other`` where bool ``take_other`` ``(B, *S)``, of this selection elsewhere (CutMix of labels)."""
+    def mixed(self, other: Selection, take_other: Tensor, num_classes: int | None = None) -> Selection:
+        """The selection of samples that show those of ``other`` in some places (CutMix of labels).
+
+        Where points are places of the input, each is taken from one of the two. Where a point is a whole sample, it
+        becomes both: its target is that of either by its share of the places, each weighted as its own selection does,
+        so that the loss is the sum of both losses by their shares, and what is not selected teaches nothing.
+
+        Args:
+            other: a selection of the same shape.
+            take_other: bool ``(B, *S)``, or for selections ``(B,)`` over the places of the input ``(B, …)``.
+            num_classes: K; needed for whole samples alone.
+
+        Raises:
+            InvalidInputError: whole samples without ``num_classes``.
+
+        Source: CutMix, arXiv 1905.04899, §3.1.
+        """
+        if take_other.dim() > self.label.dim():
+            if num_classes is None:
+                raise InvalidInputError("num_classes: got None for points that are whole samples, expected K")
+            return self._shared(other, take_other.flatten(1).to(self.weight.dtype).mean(1), num_classes)
         theirs = other._tensors()
         by_class = {"target": take_other.unsqueeze(1), "negative": take_other.unsqueeze(1)}
         changes: dict[str, Any] = {
@@ -67,6 +89,31 @@ class Selection:
             for name, own in self._tensors().items()
         }
         return replace(self, **changes)
+
+    def _shared(self, other: Selection, share: Tensor, num_classes: int) -> Selection:
+        """Both selections ``(B,)``, the other one to a share ``(B,)`` in [0, 1]."""
+        weights = (1 - share) * self.weight, share * other.weight
+        total = weights[0] + weights[1]
+        part = torch.where(total > 0, weights[1] / total.clamp(min=torch.finfo(total.dtype).tiny), share).unsqueeze(1)
+        targets = [
+            F.one_hot(one.label, num_classes).to(total.dtype) if one.target is None else one.target
+            for one in (self, other)
+        ]
+        nearer = share <= 0.5
+        negative = None
+        if self.negative is not None and other.negative is not None:
+            negative = self.negative & other.negative  # what neither is
+        return replace(
+            self,
+            label=torch.where(nearer, self.label, other.label),
+            weight=total,
+            trusted=self.trusted & other.trusted,
+            valid=self.valid | other.valid,
+            confidence=(1 - share) * self.confidence + share * other.confidence,
+            residual=(1 - share) * self.residual + share * other.residual,
+            target=(1 - part) * targets[0] + part * targets[1],
+            negative=negative,
+        )
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "diagnostics"}

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from residual_ssl.data import resize_image, resize_mask
 from residual_ssl.errors import InvalidInputError
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
+from residual_ssl.tasks.normalisation import IMAGENET_MEAN
 
 
 class WeakGeometry:

@@ -19,12 +19,11 @@ from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
+from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
 from residual_ssl.tasks.segmentation import pictures
-from residual_ssl.tasks.segmentation.geometry import IMAGENET_MEAN, WeakGeometry
+from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import Inference
 from residual_ssl.tasks.segmentation.samples import AugmentedSamples, PlainSamples
-
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class SegmentationTask(Task):
@@ -67,10 +66,8 @@ class SegmentationTask(Task):
         self.geometry = geometry
         self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
         self.inference = Inference() if inference is None else inference
-        self.mean = tuple(mean)
-        self.std = tuple(std)
+        self.normalisation = Normalisation(mean, std)
         self._supervised_loss = supervised_loss
-        self._moved: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @cached_property
     def source(self) -> SegmentationSource:
@@ -93,9 +90,7 @@ class SegmentationTask(Task):
         if kind not in self._views:
             raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
         perturbation = self._views[kind]
-        images = inputs if perturbation is None else perturbation(inputs)
-        mean, std = self._statistics(images)
-        return (images - mean) / std
+        return self.normalisation(inputs if perturbation is None else perturbation(inputs))
 
     def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         return self._supervised_loss(logits, target, self.ignore_index)
@@ -117,16 +112,7 @@ class SegmentationTask(Task):
 
     def display(self, view: Tensor) -> Tensor:
         """Views ``(B, 3, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""
-        mean, std = self._statistics(view)
-        return (view * std + mean).clamp(0, 1)
-
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation ``(3, 1, 1)``, copied to a device once: a copy per view would wait for it each time."""
-        key = (like.device, like.dtype)
-        if key not in self._moved:
-            mean, std = (torch.tensor(v, device=like.device, dtype=like.dtype) for v in (self.mean, self.std))
-            self._moved[key] = (mean.view(3, 1, 1), std.view(3, 1, 1))
-        return self._moved[key]
+        return self.normalisation.undone(view)
 
     def draw_labels(self, label: Tensor) -> Tensor:
         """Class ids ``(H, W)`` in the colours of the classes, float ``(3, H, W)`` in [0, 1]; ignored points white."""

@@ -105,7 +105,8 @@ def test_evaluation_does_not_depend_on_the_batch_or_on_the_share_of_a_process(ta
 
 def test_the_plain_view_normalises_and_nothing_else(task: SegmentationTask) -> None:
     images = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected = (images - torch.tensor(task.mean).view(3, 1, 1)) / torch.tensor(task.std).view(3, 1, 1)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (task.normalisation.mean, task.normalisation.std))
+    expected = (images - mean) / std
     torch.testing.assert_close(task.view(images, "plain"), expected)
     torch.testing.assert_close(task.display(task.view(images, "plain")), images)
     with pytest.raises(InvalidInputError, match=r"view: got 'weak', expected one of plain, strong, light, labelled"):

@@ -1,0 +1,40 @@
+"""Accuracy, error and recall of a classifier, all from one confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+
+class ClassificationConfusion(MulticlassConfusionMatrix):  # type: ignore[misc]
+    """Confusion matrix over the samples of a data set; update with logits ``(B, K)`` and targets ``(B,)``."""
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        super().update(logits.argmax(dim=1), target)
+
+
+def classification_figures(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:
+    """Figures in per cent.
+
+    Args:
+        confusion: ``(K, K)`` counts, rows truth, columns prediction.
+        class_names: K names.
+
+    Returns:
+        ``accuracy``; ``error``, its complement; ``balanced_accuracy``, the mean of ``recall/NAME`` over the classes
+        that occur, to which those that do not occur add nothing.
+
+    Example:
+        >>> import torch
+        >>> classification_figures(torch.tensor([[8, 0], [1, 1]]), ["cat", "dog"])
+        {'accuracy': 90.0, 'error': 10.0, 'balanced_accuracy': 75.0, 'recall/cat': 100.0, 'recall/dog': 50.0}
+    """
+    counts = confusion.double()
+    recall = 100 * counts.diagonal() / counts.sum(1)
+    seen = ~recall.isnan()
+    accuracy = (100 * counts.diagonal().sum() / counts.sum()).item()
+    figures = {"accuracy": accuracy, "error": 100 - accuracy, "balanced_accuracy": recall[seen].mean().item()}
+    by_class = zip(class_names, recall.tolist(), seen.tolist(), strict=True)
+    return figures | {f"recall/{name}": value for name, value, occurs in by_class if occurs}

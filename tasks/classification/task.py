@@ -1,0 +1,110 @@
+"""Classification of images as a task: a source of images and classes, a model, views, accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from residual_ssl.data import IMAGE_SUFFIXES, ClassificationSource, read_image
+from residual_ssl.errors import ConfigError, InvalidInputError
+from residual_ssl.losses import labelled_cross_entropy
+from residual_ssl.task import Batch, Task
+from residual_ssl.tasks.classification.geometry import FlipAndCrop
+from residual_ssl.tasks.classification.metric import ClassificationConfusion, classification_figures
+from residual_ssl.tasks.classification.samples import AugmentedImages, PlainImages
+from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+
+
+class ClassificationTask(Task):
+    """Classification of images in [0, 1]; targets are class ids ``(B,)``, logits ``(B, K)``.
+
+    Args:
+        classes: names of the K classes; their number comes from here and nowhere else.
+        source: ``source()`` gives the images and classes; called when data is first needed, so that a trained model
+            predicts on machines without the data set.
+        model: ``model(num_classes=K)`` gives a new model, as a rule a
+            :class:`~residual_ssl.models.ClassificationModel`.
+        weak: size and weak augmentation of the images.
+        strong, light, labelled: perturbations of the views of those names, of images ``(B, C, H, W)`` in [0, 1]; None
+            leaves the view plain.
+        mean, std: normalisation of the model's input, of each channel in [0, 1].
+        supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
+
+    Raises:
+        ConfigError: fewer than two classes, or a name given twice.
+    """
+
+    main_metric = "accuracy"
+    input_suffixes = IMAGE_SUFFIXES
+    ignore_index = -100  # beyond any number of classes, and none of what data.OUTSIDE means
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        source: Callable[..., ClassificationSource],
+        model: Callable[..., nn.Module],
+        weak: FlipAndCrop,
+        strong: nn.Module | None = None,
+        light: nn.Module | None = None,
+        labelled: nn.Module | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
+    ) -> None:
+        self.class_names = tuple(str(name) for name in classes)
+        if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):
+            raise ConfigError(f"classes: got {list(classes)}, expected two or more names, each given once")
+        self._source = source
+        self._model = model
+        self.weak = weak
+        self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
+        self.normalisation = Normalisation(mean, std)
+        self._supervised_loss = supervised_loss
+
+    @cached_property
+    def source(self) -> ClassificationSource:
+        """The data, read on first use."""
+        return self._source()
+
+    def labelled(self, seed: int) -> Dataset[Batch]:
+        return AugmentedImages(self.source.labelled, self.weak, self.ignore_index, seed, labelled=True)
+
+    def unlabelled(self, seed: int) -> Dataset[Batch]:
+        return AugmentedImages(self.source.unlabelled, self.weak, self.ignore_index, seed, labelled=False)
+
+    def validation(self) -> Dataset[Batch]:
+        return PlainImages(self.source.validation, self.weak)
+
+    def build_model(self) -> nn.Module:
+        return self._model(num_classes=self.num_classes)
+
+    def view(self, inputs: Tensor, kind: str) -> Tensor:
+        if kind not in self._views:
+            raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
+        perturbation = self._views[kind]
+        return self.normalisation(inputs if perturbation is None else perturbation(inputs))
+
+    def display(self, view: Tensor) -> Tensor:
+        """Views ``(B, C, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""
+        return self.normalisation.undone(view)
+
+    def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self._supervised_loss(logits, target, self.ignore_index)
+
+    def metric(self) -> Any:
+        return ClassificationConfusion(self.num_classes, ignore_index=self.ignore_index)
+
+    def summary(self, computed: Tensor) -> dict[str, float]:
+        return classification_figures(computed, self.class_names)
+
+    def read(self, path: Path) -> Tensor:
+        return self.weak.plain(read_image(path))
+
+    def example(self) -> Tensor:
+        return torch.full((len(self.normalisation.mean), self.weak.size, self.weak.size), 0.5)
