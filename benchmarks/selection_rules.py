@@ -1,10 +1,13 @@
 """All selection rules on the same saved predictions of labels-only models, at matched coverage.
 
     python benchmarks/selection_rules.py camvid --root CAMVID --weights MOBILENETV2 --labelled 30 100 --seeds 0 1 2
+    python benchmarks/selection_rules.py cifar10 --root CIFAR10 --labelled 250 1000 --seeds 0 1 2
+    python benchmarks/selection_rules.py pacs --root PACS --weights MOBILENETV2 --seeds 0 1 2
 
 The predictions are those of the unlabelled pool, from which rules select in training; its truth measures, and chooses
 for the oracle alone. A labels-only model that is not there is trained first, by segmentation_camvid.py for CamVid; one
-that is, as RUNS/reduced/warm-up-30-0, is only read. Predictions are saved, and the rules judge them batch by batch.
+that is, as RUNS/reduced/warm-up-30-0 for CamVid, is only read. Predictions are saved, and the rules judge
+them batch by batch.
 
 Rules with memory first see random batches, as many as settle them, together with predictions of the labelled samples,
 as in training; schedules stand half-way. Rules that are fitted see predictions of labelled samples that the model was
@@ -21,6 +24,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import classified
 import numpy as np
 import rule_figures
 import segmentation_camvid
@@ -29,6 +33,7 @@ from numpy.lib.format import open_memmap
 from rule_figures import CONFIDENCE, COVERAGES, LEARNED, NONE, ORACLE
 from torch import Tensor, nn
 
+from residual_ssl import compose, train
 from residual_ssl.comparison import Predictions
 from residual_ssl.comparison.saved import SavedArray
 from residual_ssl.components import build
@@ -72,10 +77,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--labelled", type=int, nargs="+", default=[30], help="labelled images")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--settle", type=int, default=3000, help="steps in which rules with memory settle")
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/camvid"), help="labels-only models")
+    parser.add_argument("--runs", type=Path, help="labels-only models; default: runs/benchmarks/DATA")
     parser.add_argument("--predictions", type=Path, default=Path("runs/benchmarks/selectors"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.runs = options.runs or Path("runs/benchmarks") / options.data
+    options.labelled = options.labelled or [{"camvid": 30, "cifar10": 250, "pacs": 1120}[options.data]]
+    return options
 
 
 def model_rows(labelled: int, seed: int, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -168,12 +176,63 @@ def saved(folder: Path, name: str) -> Predictions:
     return Predictions(logits, labels, second=second)
 
 
-DATA = {"camvid": camvid}
+def cifar10(folder: Path, labelled: int, seed: int, options: argparse.Namespace) -> Data:
+    """Predictions of a part of the pool, of the labelled and of the validation images."""
+    return _classified(folder, labelled, seed, options, classified.cifar10(options.root, labelled), CIFAR10_STEPS)
+
+
+def pacs(folder: Path, labelled: int, seed: int, options: argparse.Namespace) -> Data:
+    """Predictions of sketches as the pool, of the labelled and of the other photographs."""
+    overrides = classified.pacs(options.root, labelled, options.weights)
+    return _classified(folder, labelled, seed, options, overrides, PACS_STEPS)
+
+
+def _classified(
+    folder: Path, labelled: int, seed: int, options: argparse.Namespace, overrides: list[str], steps: list[str]
+) -> Data:
+    if not all((folder / f"{name}_labels.npy").exists() for name in PARTS):
+        run_dir = options.runs / f"labels-only-{labelled}-{seed}"
+        with torch.enable_grad():
+            train(compose([*overrides, "algorithm=supervised", *steps, f"seed={seed}", f"run_dir={run_dir}"]))
+        run = load_run(run_dir, checkpoint_name="last.pt", device="cpu")
+        task: Any = run.task
+        parts = {"labelled": task.source.labelled, "pool": task.source.unlabelled, "held_out": task.source.validation}
+        if options.data == "pacs":  # the other domain is the pool
+            parts["pool"], parts["held_out"] = parts["held_out"], parts["pool"]
+        for name, samples in parts.items():
+            order = np.random.default_rng(seed).permutation(len(samples)).tolist()[:POOL]
+            chosen = (samples[i] for i in order)
+            save(folder, name, _predicted(task, run.model, chosen), len(order))
+    return Data({name: saved(folder, name) for name in PARTS}, batch=64, thinning=1)
+
+
+def _predicted(task: Any, model: nn.Module, samples: Iterable[Any]) -> Iterator[Arrays]:
+    samples = iter(samples)
+    while some := list(itertools.islice(samples, 100)):
+        inputs = torch.stack([task.weak.plain(sample.image) for sample in some])
+        labels = torch.tensor([sample.label for sample in some])
+        yield task.predict(model, inputs), task.predict(model, inputs.flip(-1)), labels
+
+
+POOL = 10_000
+CIFAR10_STEPS = ["steps=600", "evaluate_every=600", "labelled_batch=64"]
+PACS_STEPS = ["steps=200", "evaluate_every=200", "labelled_batch=16"]
+DATA = {"camvid": camvid, "cifar10": cifar10, "pacs": pacs}
 ABOUT = {
     "camvid": (
         "Labels-only DeepLabV3+ on an ImageNet MobileNetV2, last step, reduced size. Pool: the training images without "
         "a label, whole, every sixth pixel in both directions (they are predicted at a third of their size). Second "
         "view: the mirror image. Fitted rules learn from the 101 validation images. Batches of 4 images."
+    ),
+    "cifar10": (
+        "Labels-only small network (0.07 M parameters), 600 steps of 64; images are JPEG-lossy copies, not comparable "
+        "with published figures. Pool: 10,000 of the training images without a label. Second view: the mirror image. "
+        "Fitted rules learn from 3,000 test images. Batches of 64 images."
+    ),
+    "pacs": (
+        "MobileNetV2 of ImageNet trained on photographs alone, 200 steps of 16, images of 128 pixels. Pool: all "
+        "3,929 sketches. Second view: the mirror image. Fitted rules learn from the photographs left over, so from "
+        "another domain than they judge. Batches of 64 images."
     ),
 }
 NOTE = (
@@ -184,9 +243,10 @@ NOTE = (
     "highest ranked share of all points. Classes: share of the true classes of which at least 1 % is among the highest "
     "ranked 30 / 50 / 70 / 90 % of all points, with the right label. 'none' has no order, 'confidence' no coverage of "
     "its own. Hard thresholds on confidence rank as it does. Rules with memory are read after {settled} random "
-    "batches; schedules (top_fraction, cbst, dars, u2pl, dash) stand half-way. Learned convex and constrained are "
-    "fitted on held-out labels, which no other rule has. Not here: csl_cvxpylayers (csl's program), reliable_images (needs "
-    "a background class), StableImages (needs earlier states of the model){also}."
+    "batches; schedules (top_fraction, cbst, dars, u2pl, dash) stand half-way. Learned convex and constrained (its "
+    "class shares bounded above alone) are fitted on held-out labels, which no other rule has. Not here: "
+    "csl_cvxpylayers (the program of csl), reliable_images (needs a background class), StableImages (needs earlier "
+    "states of the model){also}."
 )
 
 
