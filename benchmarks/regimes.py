@@ -100,6 +100,8 @@ def main() -> None:
                 for rule in rules:
                     if rule not in (WARM_UP, *options.rules) or (REGIMES[regime].cifar10 and rule in NEED_SCENES):
                         continue
+                    if options.finished and not (place(regime, rule, seed, options) / "result.json").exists():
+                        continue
                     rows.append(run(regime, rule, seed, options))
                     record = {"benchmark": "regimes", "size": options.size, "rows": rows}
                     path.write_text(json.dumps(record, indent=2) + "\n")
@@ -117,6 +119,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/regimes"), help="their folder")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
+    parser.add_argument("--finished", action="store_true", help="train nothing, read the runs that are finished")
     options = parser.parse_args()
     embedded = [name for name, regime in REGIMES.items() if not regime.cifar10]
     options.regimes = options.regimes or (list(REGIMES) if options.cifar10 else embedded)
@@ -127,8 +130,7 @@ def parse() -> argparse.Namespace:
 
 def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train with one rule and seed; data and warm-up differ between seeds and are the same for all rules."""
-    folder = options.runs / options.size / _name(regime)
-    run_dir = folder / f"{_name(rule)}-{seed}"
+    run_dir = place(regime, rule, seed, options)
     about = REGIMES[regime]
     warm_up, after = (CIFAR10_STEPS if about.cifar10 else STEPS)[options.size]
     if rule == WARM_UP:
@@ -137,7 +139,7 @@ def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[
     else:
         algorithm = "fixmatch" if about.cifar10 else "unimatch"
         choice = [f"algorithm={algorithm}", *RULES[rule], f"steps={after}", f"evaluate_every={after}"]
-        choice.append(f"init_from={folder / f'{WARM_UP}-{seed}' / 'last.pt'}")
+        choice.append(f"init_from={place(regime, WARM_UP, seed, options) / 'last.pt'}")
     if about.cifar10:
         data = classified.cifar10(options.cifar10, 240, classes=classified.ANIMALS)
         overrides = ["unlabelled_batch=48", *choice, *options.overrides]
@@ -158,6 +160,11 @@ def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[
         "overrides": list(map(portable, overrides)),
         **{key: result[key] for key in (*figures, *origin)},
     }
+
+
+def place(regime: str, rule: str, seed: int, options: argparse.Namespace) -> Path:
+    runs: Path = options.runs
+    return runs / options.size / _name(regime) / f"{_name(rule)}-{seed}"
 
 
 def _name(rule: str) -> str:
