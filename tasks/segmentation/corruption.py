@@ -51,4 +51,5 @@ def _noisy(image: Array, deviation: float, rng: np.random.Generator) -> Array:
 def _blurred(channel: Array, radius: float) -> Array:
     # Pillow blurs whole numbers only.
     grey = Image.fromarray(np.rint(channel * 255).astype(np.uint8))
-    return np.asarray(grey.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32) / 255
+    pixels = np.asarray(grey.filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32)
+    return pixels / np.float32(255)
