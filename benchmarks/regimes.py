@@ -147,7 +147,8 @@ def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[
         data = ["experiment=digits"]
         overrides = [*SIZES[options.size], *about.overrides, *choice, *options.overrides]
     config = compose([*data, *overrides, f"seed={seed}", f"run_dir={run_dir}"])
-    train(config)
+    if not options.finished:
+        train(config)
     result = json.loads((run_dir / "result.json").read_text())
     figures = ("last", "training", "seconds", "peak_memory_gib")
     origin = ("command", "python", "versions", "hardware", "commit")
