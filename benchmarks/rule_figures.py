@@ -23,6 +23,7 @@ LEFT_OUT = ("csl_cvxpylayers", "reliable_images")
 NEEDS_IMAGES = ("daformer",)
 LEARNED = ("learned convex", "learned convex, second view", "constrained")
 _TAUGHT = 0.01
+_LEAST = 1e-3  # coverage below which a rule selects nothing: what is left is a solver's tolerance
 _REJECTED, _PARTIAL, _FULL = range(3)
 
 
@@ -171,8 +172,10 @@ def judge(candidates: Mapping[str, Selector], pool: Predictions, *, batch: int) 
 def _row(name: str, found: RuleFigures, plain: RankingCurve) -> dict[str, Any]:
     whole = found.diagnostics.compute()
     coverage, purity = whole.coverage.item(), whole.purity.item()
-    gap = purity - plain.purity_at(whole.coverage).item() if coverage > 0 else None
-    operating = {"coverage": 100 * coverage, "purity": 100 * purity, "gap": 100 * gap} if gap is not None else {}
+    operating = {"coverage": 100 * coverage}
+    if coverage >= _LEAST:
+        gap = purity - plain.purity_at(whole.coverage).item()
+        operating |= {"purity": 100 * purity, "gap": 100 * gap}
     if name == NONE:  # no order at all: the confidence's has a row of its own
         error = 100 * (1 - whole.accuracy.item())
         flat = {str(c): 100 - error for c in COVERAGES}

@@ -235,11 +235,12 @@ ABOUT = {
         "another domain than they judge. Batches of 64 images."
     ),
 }
+GROUPS = {"image": "images", "batch": "batches"}
 NOTE = (
     "All in per cent, mean ± standard deviation over models. Coverage, purity: of the rule as it is, by its weights; "
     "gap: its purity less that of the points of highest confidence at the same coverage. AURC: area under the "
     "risk–coverage curve, lower is better; points rank by weight, and those of weight 1, and those of weight 0, among "
-    "themselves by confidence; 'pooled' over all points, 'per {group}' the mean of the {group}s' own. @: purity of the "
+    "themselves by confidence; 'pooled' over all points, 'per {group}' the mean over {groups}. @: purity of the "
     "highest ranked share of all points. Classes: share of the true classes of which at least 1 % is among the highest "
     "ranked 30 / 50 / 70 / 90 % of all points, with the right label. 'none' has no order, 'confidence' no coverage of "
     "its own. Hard thresholds on confidence rank as it does. Rules with memory are read after {settled} random "
@@ -260,7 +261,7 @@ def report(rows: list[dict[str, Any]], data: str, settled: int) -> str:
         lines += [f"## {labelled} labels, {models} model(s), {own[0]['samples']:,} samples each", ""]
         lines += [*table(own, group), "", *verdict(own, group), ""]
     also = "" if data == "camvid" else ", daformer (a share of an image; cutmix_seg is that of the batch)"
-    return "\n".join([*lines, NOTE.format(group=group, settled=f"{settled:,}", also=also), ""])
+    return "\n".join([*lines, NOTE.format(group=group, groups=GROUPS[group], settled=f"{settled:,}", also=also), ""])
 
 
 def table(rows: list[dict[str, Any]], group: str) -> list[str]:
@@ -289,6 +290,8 @@ def verdict(rows: list[dict[str, Any]], group: str) -> list[str]:
         return [of[rule, seed][key] - of[other, seed][key] for seed in seeds]
 
     said = []
+    if len(seeds) == 1:
+        said.append("- One model shows no spread: what follows is about this model, and may not hold for another.")
     for key, words in (("aurc", "pooled AURC"), ("aurc_group", f"AURC per {group}")):
         order = sorted(names, key=lambda name: statistics.mean(of[name, seed][key] for seed in seeds))
         plain = [name for name in order if name not in LEARNED]
@@ -317,7 +320,7 @@ def verdict(rows: list[dict[str, Any]], group: str) -> list[str]:
     return said
 
 
-def _clear(differences: list[float], least: float = 5e-4) -> bool:
+def _clear(differences: list[float], least: float = 0.005) -> bool:
     """Whether paired differences are positive beyond their standard deviation, and beyond rounding."""
     noise = statistics.stdev(differences) if len(differences) > 1 else 0.0
     return statistics.mean(differences) > max(noise, least)
