@@ -29,7 +29,7 @@ def pacs(root: str | Path, labelled: int, weights: str) -> list[str]:
     """An ImageNet MobileNetV2 on photographs; the other photographs are the pool, and sketches are for validation."""
     return [
         *_data(PACS, ("photo", Path(root) / "photo.parquet"), ("sketch", Path(root) / "sketch.parquet")),
-        *(f"dataset.labelled={labelled}", "dataset.weak.size=128", "dataset.weak.padding=16", "dataset.weak.flip=0.5"),
+        *(f"dataset.labelled={labelled}", "dataset.weak.size=64", "dataset.weak.padding=8", "dataset.weak.flip=0.5"),
         *("model=timm_classifier", "model.backbone=mobilenetv2_100", f"model.weights={weights}"),
         *("dataset.mean=[0.485,0.456,0.406]", "dataset.std=[0.229,0.224,0.225]"),
         *("optimizer.lr=0.0005", "evaluation_batch=100"),

@@ -74,7 +74,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--weights", default="null", help="ImageNet weights of timm's mobilenetv2_100, to train on CamVid"
     )
-    parser.add_argument("--labelled", type=int, nargs="+", default=[30], help="labelled images")
+    parser.add_argument("--labelled", type=int, nargs="+", help="labelled images; default: 30, 250 or 1120")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--settle", type=int, default=3000, help="steps in which rules with memory settle")
     parser.add_argument("--runs", type=Path, help="labels-only models; default: runs/benchmarks/DATA")
@@ -230,7 +230,7 @@ ABOUT = {
         "Fitted rules learn from 3,000 test images. Batches of 64 images."
     ),
     "pacs": (
-        "MobileNetV2 of ImageNet trained on photographs alone, 200 steps of 16, images of 128 pixels. Pool: all "
+        "MobileNetV2 of ImageNet trained on photographs alone, 200 steps of 16, images of 64 pixels. Pool: all "
         "3,929 sketches. Second view: the mirror image. Fitted rules learn from the photographs left over, so from "
         "another domain than they judge. Batches of 64 images."
     ),
