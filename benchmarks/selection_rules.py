@@ -245,7 +245,8 @@ NOTE = (
     "ranked 30 / 50 / 70 / 90 % of all points, with the right label. 'none' has no order, 'confidence' no coverage of "
     "its own. Hard thresholds on confidence rank as it does. Rules with memory are read after {settled} random "
     "batches; schedules (top_fraction, cbst, dars, u2pl, dash) stand half-way. Learned convex and constrained (its "
-    "class shares bounded above alone) are fitted on held-out labels, which no other rule has. Not here: "
+    "class shares bounded above alone) are fitted on held-out labels, which no other rule has. adamatch changes the "
+    "labels too, not their order alone. Not here: "
     "csl_cvxpylayers (the program of csl), reliable_images (needs a background class), StableImages (needs earlier "
     "states of the model){also}."
 )
@@ -331,7 +332,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _mean(values: list[float], digits: int) -> str:
-    return f"{statistics.mean(values):.{digits}f}" if values else "–"
+    # Adding 0 makes the minus of a rounded zero vanish.
+    return f"{round(statistics.mean(values), digits) + 0.0:.{digits}f}" if values else "–"
 
 
 def spread(values: list[float], digits: int = 2) -> str:
