@@ -80,6 +80,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, help="labels-only models; default: runs/benchmarks/DATA")
     parser.add_argument("--predictions", type=Path, default=Path("runs/benchmarks/selectors"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument(
+        "--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every training"
+    )
     options = parser.parse_args()
     options.runs = options.runs or Path("runs/benchmarks") / options.data
     options.labelled = options.labelled or [{"camvid": 30, "cifar10": 250, "pacs": 1120}[options.data]]
@@ -112,7 +115,7 @@ def camvid(folder: Path, labelled: int, seed: int, options: argparse.Namespace) 
         run_dir = options.runs / "reduced" / f"warm-up-{labelled}-{seed}"
         if not (run_dir / "last.pt").exists():
             with torch.enable_grad():
-                settings = vars(options) | {"size": "reduced", "overrides": []}
+                settings = vars(options) | {"size": "reduced"}
                 segmentation_camvid.run("warm-up", labelled, seed, argparse.Namespace(**settings))
         run = load_run(run_dir, checkpoint_name="last.pt", device="cpu")
         task: Any = _moved(run.config["task"], options.root)
@@ -193,7 +196,8 @@ def _classified(
     if not all((folder / f"{name}_labels.npy").exists() for name in PARTS):
         run_dir = options.runs / f"labels-only-{labelled}-{seed}"
         with torch.enable_grad():
-            train(compose([*overrides, "algorithm=supervised", *steps, f"seed={seed}", f"run_dir={run_dir}"]))
+            settings = [*overrides, "algorithm=supervised", *steps, *options.overrides]
+            train(compose([*settings, f"seed={seed}", f"run_dir={run_dir}"]))
         run = load_run(run_dir, checkpoint_name="last.pt", device="cpu")
         task: Any = run.task
         parts = {"labelled": task.source.labelled, "pool": task.source.unlabelled, "held_out": task.source.validation}

