@@ -175,7 +175,16 @@ def report(rows: list[dict[str, Any]], size: str) -> str:
     lines = [f"# Selection rules in difficult regimes, {size} size", ""]
     for regime in (name for name in REGIMES if any(row["regime"] == name for row in rows)):
         group = [row for row in rows if row["regime"] == regime]
-        lines += [f"## {regime}", "", f"{REGIMES[regime].about}.", "", *table(group), "", verdict(group), ""]
+        lines += [
+            f"## {regime}",
+            "",
+            f"{REGIMES[regime].about[0].upper()}{REGIMES[regime].about[1:]}.",
+            "",
+            *table(group),
+            "",
+            verdict(group),
+            "",
+        ]
     (warm_up, after), cifar10 = STEPS[size], " and ".join(map(str, CIFAR10_STEPS[size]))
     return "\n".join([*lines, NOTE.format(warm_up=warm_up, after=after, cifar10=cifar10), ""])
 
@@ -269,7 +278,9 @@ def verdict(rows: list[dict[str, Any]]) -> str:
         words.append("The oracle is not clearly better than no selection: there is little that selection could gain.")
     closed = scores.gaps_closed(best)
     share = f", {spread(closed)} % of the gap" if closed else ""
-    words.append(f"Best: **{best}** ({spread(scores.gains(best, 'none'))} over none{share}).")
+    figures = f"**{best}** ({spread(scores.gains(best, 'none'))} over none{share})"
+    helps = ahead(scores.gains(best, "none"))
+    words.append(f"Best: {figures}." if helps else f"No rule clearly beats no selection; highest mean: {figures}.")
     level = [rule for rule in order[1:] if not ahead(scores.gains(best, rule))]
     if complete < 2:
         words.append("One seed: no order between the rules can be told from noise.")
