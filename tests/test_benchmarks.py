@@ -72,6 +72,24 @@ def test_regimes_give_the_gap_closed_and_read_finished_runs(tmp_path: Path) -> N
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
 
 
+def test_classification_tells_how_pseudo_labels_change_and_reads_finished_runs(tmp_path: Path) -> None:
+    place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--methods", "supervised", "oracle"]
+    settings = ["--set", "steps=2", "warmup_steps=0", "evaluate_every=2", "log_every=1"]
+    table = run("classification.py", *place, *settings)
+    rows = json.loads((tmp_path / "classification_reduced.json").read_text())["rows"]
+    assert len(rows) == 3 * 3
+    labels_only, oracle = (next(row for row in rows if row["method"] == name) for name in ("supervised", "oracle"))
+    assert oracle["error"] == pytest.approx(100 - oracle["last"]["accuracy"])
+    assert [len(row["purity"]) for row in (labels_only, oracle)] == [0, 2]
+    assert oracle["purity"] == pytest.approx([100, 100])
+    shown = next(line for line in table.splitlines() if line.startswith("| oracle |")).strip("| ").split(" | ")
+    assert float(shown[3]) == pytest.approx(oracle["error"] - labels_only["error"], abs=0.06)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+    assert len(stamps) == 9
+    run("classification.py", *place, *settings)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+
+
 def test_the_estimator_is_compared_with_the_labels_alone_and_with_the_truth(tmp_path: Path) -> None:
     table = run("estimator.py", "--data", "wine, 15 labels", "--seeds", 0, "--rounds", 2, "--out", tmp_path)
     record = json.loads((tmp_path / "estimator.json").read_text())
