@@ -182,7 +182,8 @@ def on_the_better_side(own: Tensor, past: Tensor, filled: Tensor) -> Tensor:
     correlation = (standard @ standard.T / some).clamp(min=0)
     direction = solve_partition(correlation).sum(0)
     scores = torch.tensordot(direction, (own.flatten(1) - mean) * scale, 1).view(own.shape[1:])
-    return scores >= best_split(direction @ standard, filled)
+    better: Tensor = scores >= best_split(direction @ standard, filled)
+    return better
 
 
 def best_split(scores: Tensor, filled: Tensor) -> Tensor:
