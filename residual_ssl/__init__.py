@@ -4,6 +4,7 @@ from residual_ssl.algorithms import Algorithm
 from residual_ssl.api import compose, evaluate, predict
 from residual_ssl.engine import RunResult, train
 from residual_ssl.errors import ResidualSSLError
+from residual_ssl.estimator import SelfTrainingClassifier
 from residual_ssl.features import Features, prediction_features
 from residual_ssl.masking import TrustedMask
 from residual_ssl.selection import ConvexSelector, FixedThreshold, Selection, Selector, solve_partition
@@ -18,6 +19,7 @@ __all__ = [
     "RunResult",
     "Selection",
     "Selector",
+    "SelfTrainingClassifier",
     "Task",
     "TrustedMask",
     "compose",

@@ -1,12 +1,20 @@
 """Benchmarks run from end to end, at a size that says nothing about speed or accuracy."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from residual_ssl import FixedThreshold
+from residual_ssl.comparison import Predictions
+from residual_ssl.comparison.saved import SavedArray
+from residual_ssl.selection import NoSelection
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,23 +49,55 @@ def test_camvid_runs_every_method_from_one_warm_up_and_reads_finished_runs(tmp_p
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
 
 
-def test_contaminated_pools_give_the_gap_closed_and_read_finished_runs(tmp_path: Path) -> None:
-    place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--rules", "none", "oracle", "reliable images"]
+def test_regimes_give_the_gap_closed_and_read_finished_runs(tmp_path: Path) -> None:
+    place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--rules", "none", "oracle", "reliable regions"]
     data = ["dataset.source.labelled=2", "dataset.source.unlabelled=5", "dataset.source.validation=2"]
     settings = ["--set", "steps=1", "warmup_steps=0", "labelled_batch=2", "unlabelled_batch=2", *data]
-    table = run("contaminated_pools.py", *place, *settings)
-    record = json.loads((tmp_path / "contaminated_pools_reduced.json").read_text())
-    assert [row["rule"] for row in record["rows"]] == ["warm-up", "none", "oracle", "reliable images"]
+    table = run("regimes.py", *place, "--regimes", "letters", "long tail", *settings)
+    record = json.loads((tmp_path / "regimes_reduced.json").read_text())
+    rules = [(row["regime"], row["rule"]) for row in record["rows"]]
+    both = [(regime, rule) for regime in ("letters", "long tail") for rule in ("warm-up", "none", "oracle")]
+    assert rules == [*both, ("letters", "reliable regions"), ("long tail", "reliable regions")]
     assert record["rows"][0]["commit"]
     none, oracle = (row["last"]["miou"] for row in record["rows"][1:3])
-    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in table.splitlines() if line.startswith("| ")}
+    letters = table.split("## ")[1].splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in letters if line.startswith("| ")}
     assert rows["none"][3] == "0.0"
     assert float(rows["oracle"][3]) == pytest.approx(oracle - none, abs=0.06)
-    assert oracle == none or rows["oracle"][4] == "100.0"
+    assert rows["oracle"][4] == ("100.0" if oracle > none else "–")
+    assert table.count("**reliable regions**") == 2
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
-    assert len(stamps) == 4
-    run("contaminated_pools.py", *place, *settings)
+    assert len(stamps) == 8
+    run("regimes.py", *place, "--regimes", "letters", "long tail", *settings)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+
+
+def test_classification_tells_how_pseudo_labels_change_and_reads_finished_runs(tmp_path: Path) -> None:
+    place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--methods", "supervised", "oracle"]
+    settings = ["--set", "steps=2", "warmup_steps=0", "evaluate_every=2", "log_every=1"]
+    table = run("classification.py", *place, *settings)
+    rows = json.loads((tmp_path / "classification_reduced.json").read_text())["rows"]
+    assert len(rows) == 3 * 3
+    labels_only, oracle = (next(row for row in rows if row["method"] == name) for name in ("supervised", "oracle"))
+    assert oracle["error"] == pytest.approx(100 - oracle["last"]["accuracy"])
+    assert [len(row["purity"]) for row in (labels_only, oracle)] == [0, 2]
+    assert oracle["purity"] == pytest.approx([100, 100])
+    shown = next(line for line in table.splitlines() if line.startswith("| oracle |")).strip("| ").split(" | ")
+    assert float(shown[3]) == pytest.approx(oracle["error"] - labels_only["error"], abs=0.06)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+    assert len(stamps) == 9
+    run("classification.py", *place, *settings)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+
+
+def test_the_estimator_is_compared_with_the_labels_alone_and_with_the_truth(tmp_path: Path) -> None:
+    table = run("estimator.py", "--data", "wine, 15 labels", "--seeds", 0, "--rounds", 2, "--out", tmp_path)
+    record = json.loads((tmp_path / "estimator.json").read_text())
+    accuracy = {row["rule"]: row["accuracy"] for row in record["rows"]}
+    assert record["commit"]
+    assert accuracy["oracle"] >= accuracy["none"] > 80
+    cells = next(line for line in table.splitlines() if line.startswith("| CSL |")).split(" | ")
+    assert float(cells[2]) == pytest.approx(accuracy["CSL"] - accuracy["labels only"], abs=0.06)
 
 
 def test_adaptation_compares_with_source_only_and_reads_finished_runs(tmp_path: Path) -> None:
@@ -79,3 +119,70 @@ def test_adaptation_compares_with_source_only_and_reads_finished_runs(tmp_path: 
     assert len(stamps) == 4
     run("adaptation.py", *place, *methods, *settings)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
+
+
+@pytest.mark.slow
+def test_selection_rules_are_judged_on_the_predictions_of_models_trained_here(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    place = ["--runs", tmp_path / "runs", "--predictions", tmp_path / "saved", "--out", tmp_path, "--settle", 2]
+    small = ["--set", "steps=1", "evaluate_every=1", "dataset.weak.size=32", "dataset.weak.padding=0"]
+    table = run("selection_rules.py", "pacs", "--root", shared_data / "pacs", *place, *small)
+    rows = {row["rule"]: row for row in json.loads((tmp_path / "selectors_pacs.json").read_text())["rows"]}
+    assert rows["none"]["coverage"] == 100
+    assert rows["oracle"]["purity"] == pytest.approx(100)
+    assert rows["oracle"]["aurc"] < rows["confidence"]["aurc"] == pytest.approx(rows["fixed_threshold"]["aurc"])
+    assert rows["none"]["gap"] == pytest.approx(0, abs=1e-6)
+    assert "| csl |" in table
+
+
+class TestRuleFigures:
+    """The ranking by weight and then confidence, against its definition on points held in memory."""
+
+    @pytest.fixture
+    def judged(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        return importlib.import_module("rule_figures")
+
+    def test_classes_at_a_coverage_are_those_taught_rightly_by_the_highest_ranked_points(self, judged: Any) -> None:
+        logits = torch.tensor([[5.0, 0, 0], [4.0, 0, 0], [0, 3.0, 0], [0, 2.0, 0], [0, 0, 1.0], [0, 0, 0.5]])
+        truth = torch.tensor([0, 0, 1, 2, 2, 0])
+        figures = judged.RuleFigures(3, ignore_index=255)
+        figures.update(NoSelection()(logits), truth)
+        # In order of confidence: 0 right, 0 right, 1 right, 1 wrong, 2 right, 2 wrong.
+        expected = {1 / 6: 1, 2 / 6: 1, 3 / 6: 2, 4 / 6: 2, 5 / 6: 3, 1: 3}
+        assert {coverage: round(3 * figures.classes_at(coverage)) for coverage in expected} == expected
+
+    def test_the_groups_of_the_second_area_are_the_images(self, judged: Any) -> None:
+        logits = 2 * torch.randn(3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+        truth = torch.randint(4, (3, 5, 6), generator=torch.Generator().manual_seed(1))
+        figures = judged.RuleFigures(4, ignore_index=255)
+        rule = FixedThreshold(0.7)
+        figures.update(rule(logits), truth)
+        probability, label = logits.softmax(1).max(1)
+        by_definition = []
+        for image in range(3):
+            order = probability[image].flatten().argsort(descending=True)
+            wrong = (label != truth)[image].flatten()[order].double()
+            by_definition.append((wrong.cumsum(0) / torch.arange(1, 31)).mean().item())
+        assert figures.group_aurc == pytest.approx(by_definition, abs=1e-6)
+
+    def test_memory_settles_with_the_pool_and_the_labels_and_stands_still_afterwards(self, judged: Any) -> None:
+        logits = 2 * torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+        labels = torch.arange(64) % 4
+        kept = Predictions(
+            SavedArray(logits, "logits"), SavedArray(labels, "labels"), None, SavedArray(logits, "second")
+        )
+        rules = judged.rules(4, images=False)
+        judged.prepare(rules, kept, kept, kept, batch=16, steps=3, thinning=1, seed=0)
+        states = {
+            name: {key: value.clone() for key, value in rule.state_dict().items()} for name, rule in rules.items()
+        }
+        assert all(not rule.training for rule in rules.values())
+        assert states["freematch"]["mean"] != 0.25
+        rows = {row["rule"]: row for row in judged.judge(rules, kept, batch=16)}
+        for name, rule in rules.items():
+            assert all(torch.equal(value, states[name][key]) for key, value in rule.state_dict().items()), name
+        assert rows["oracle"]["purity"] == 100
+        assert rows["none"]["gap"] == 0
+        assert min(rows, key=lambda name: rows[name]["aurc"]) == "oracle"

@@ -19,7 +19,8 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_examples_run_one_after_the_other(page: Path) -> None:
+def test_python_examples_run_one_after_the_other(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # runs are written into the folder one is in
     names: dict[str, object] = {}
     found = blocks("python", page.read_text())
     assert found

@@ -13,6 +13,7 @@ from residual_ssl.data.classified import (
     class_ids,
 )
 from residual_ssl.data.covering import draw_covering
+from residual_ssl.data.feature_rows import FeatureArrays, RawRows, feature_split
 from residual_ssl.data.folder_samples import FolderSamples
 from residual_ssl.data.folders import ImageFolders
 from residual_ssl.data.handwritten_digits import HandwrittenDigits
@@ -21,6 +22,7 @@ from residual_ssl.data.hub_images import HuggingFaceImages
 from residual_ssl.data.images import read_image, read_mask, resize_image, resize_mask
 from residual_ssl.data.listing import IMAGE_SUFFIXES
 from residual_ssl.data.make_split import SplitReport, make_split
+from residual_ssl.data.read_rows import loaded_rows, make_texts, table_rows
 from residual_ssl.data.samples import OUTSIDE, ListedSamples, Sample, Samples, SegmentationSource
 from residual_ssl.data.spec import DatasetSpec, default_palette
 from residual_ssl.data.splits import ListEntry, check_disjoint, draw_labelled, read_list
@@ -36,6 +38,7 @@ __all__ = [
     "ClassifiedSamples",
     "ClassifiedSubset",
     "DatasetSpec",
+    "FeatureArrays",
     "FolderSamples",
     "HandwrittenDigits",
     "HuggingFaceImages",
@@ -46,6 +49,7 @@ __all__ = [
     "ListEntry",
     "ListedSamples",
     "LongTail",
+    "RawRows",
     "Sample",
     "Samples",
     "SegmentationSource",
@@ -56,10 +60,14 @@ __all__ = [
     "default_palette",
     "draw_covering",
     "draw_labelled",
+    "feature_split",
+    "loaded_rows",
     "make_split",
+    "make_texts",
     "read_image",
     "read_list",
     "read_mask",
     "resize_image",
     "resize_mask",
+    "table_rows",
 ]

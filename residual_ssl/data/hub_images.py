@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from residual_ssl.data.classified import ClassifiedSample, class_ids
+from residual_ssl.data.classified import ClassifiedSample
 from residual_ssl.data.images import read_image
 from residual_ssl.data.rows import cell_file
 from residual_ssl.data.splits import ListEntry
-from residual_ssl.data.table import DataFiles, image_column, load_table
-from residual_ssl.errors import ConfigError
+from residual_ssl.data.table import DataFiles, class_column, image_column, load_table
 
 
 class HuggingFaceImages:
@@ -57,7 +55,7 @@ class HuggingFaceImages:
         self._images = image_column(table, "image", image, source)
         self.labels: tuple[int | None, ...] = (None,) * len(table)
         if label is not None:
-            self.labels = _labels(table, label, classes, source)
+            self.labels = class_column(table, label, classes, source)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -68,18 +66,3 @@ class HuggingFaceImages:
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(f"{self._split}/{index:06d}", None)
-
-
-def _labels(table: Any, column: str, classes: Sequence[str], source: str) -> tuple[int | None, ...]:
-    from datasets import ClassLabel, Value
-
-    kind = table.features.get(column)
-    if not (
-        isinstance(kind, ClassLabel) or (isinstance(kind, Value) and kind.dtype.startswith(("int", "uint", "str")))
-    ):
-        raise ConfigError(
-            f"label: got column {column!r} of {source}, "
-            f"{'which is not there' if kind is None else f'which holds {kind}'}; expected names or ids of classes, one "
-            f"of {', '.join(name for name in table.features) or 'none'}"
-        )
-    return class_ids(list(table[column]), classes, kind.names if isinstance(kind, ClassLabel) else None, source)

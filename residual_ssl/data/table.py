@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from residual_ssl.data.classified import class_ids
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
@@ -53,3 +54,26 @@ def image_column(table: Any, argument: str, column: str, source: str) -> Any:
             f"{', '.join(name for name, kind in table.features.items() if isinstance(kind, Image)) or 'none'}"
         )
     return table.select_columns([column]).cast_column(column, Image(decode=False))
+
+
+def class_column(table: Any, column: str, classes: Sequence[str], source: str) -> tuple[int | None, ...]:
+    """Class ids of a column of names or ids; None where its cell is empty.
+
+    Raises:
+        ConfigError: no such column, or one of something else; classes that it does not have.
+    """
+    from datasets import ClassLabel, Value
+
+    kind = table.features.get(column)
+    stored = kind.dtype if isinstance(kind, Value) else ""
+    labels = list(table[column]) if column in table.features else []
+    if stored.startswith("float") and all(label is None or label.is_integer() for label in labels):
+        # Ids next to empty cells of a CSV file are read as floating numbers.
+        labels, stored = [None if label is None else int(label) for label in labels], "int64"
+    if not (isinstance(kind, ClassLabel) or stored.startswith(("int", "uint", "string", "large_string"))):
+        raise ConfigError(
+            f"label: got column {column!r} of {source}, "
+            f"{'which is not there' if kind is None else f'which holds {kind}'}; expected names or ids of classes, one "
+            f"of {', '.join(name for name in table.features) or 'none'}"
+        )
+    return class_ids(labels, classes, kind.names if isinstance(kind, ClassLabel) else None, source)

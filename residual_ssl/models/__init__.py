@@ -4,6 +4,7 @@ from residual_ssl.models.backbone import create_backbone, create_classifier, cre
 from residual_ssl.models.classification_model import ClassificationModel
 from residual_ssl.models.deeplabv3plus import DeepLabV3Plus
 from residual_ssl.models.dpt import DPT
+from residual_ssl.models.mlp import MLP
 from residual_ssl.models.segmentation_model import FeaturePerturbation, SegmentationModel
 from residual_ssl.models.small_classifier import SmallClassifier
 from residual_ssl.models.small_segmenter import SmallSegmenter
@@ -13,6 +14,7 @@ from residual_ssl.models.wide_resnet import WideResNet
 
 __all__ = [
     "DPT",
+    "MLP",
     "ClassificationModel",
     "DeepLabV3Plus",
     "FeaturePerturbation",

@@ -17,7 +17,7 @@ from residual_ssl.selection.mixture import MixtureThreshold
 from residual_ssl.selection.moving_threshold import MovingThreshold
 from residual_ssl.selection.oracle import OracleSelection
 from residual_ssl.selection.partition import solve_partition
-from residual_ssl.selection.reliable_images import ReliableImages
+from residual_ssl.selection.reliable_regions import ReliableRegions
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 from residual_ssl.selection.separation import ConvexPartition, convex_partition, reliability_weight
@@ -52,7 +52,7 @@ __all__ = [
     "NoSelection",
     "OracleSelection",
     "RelativeThreshold",
-    "ReliableImages",
+    "ReliableRegions",
     "Selection",
     "SelectionProgram",
     "Selector",

@@ -119,14 +119,14 @@ def _own_features(logits: Tensor, points: JudgedPoints) -> list[Tensor]:
     probability = log_probability.exp()
     entropy = -(probability * log_probability).sum(1) / math.log(logits.shape[1])
     top = probability.topk(2, dim=1).values
-    log_odds = _log_odds(log_probability, points.label)
-    return [points.confidence, log_odds, points.residual, entropy, top[:, 0] - top[:, 1]]
+    own = log_odds(log_probability, points.label)
+    return [points.confidence, own, points.residual, entropy, top[:, 0] - top[:, 1]]
 
 
 def _second_features(second: Tensor, points: JudgedPoints) -> list[Tensor]:
     log_probability = _log_probability(second, points)
     agreement = (log_probability.argmax(1) == points.label).to(log_probability.dtype)
-    return [agreement, _log_odds(log_probability, points.label)]
+    return [agreement, log_odds(log_probability, points.label)]
 
 
 def _log_probability(logits: Tensor, points: JudgedPoints) -> Tensor:
@@ -134,8 +134,11 @@ def _log_probability(logits: Tensor, points: JudgedPoints) -> Tensor:
     return torch.where(points.valid.unsqueeze(1), x, 0.0).log_softmax(1)
 
 
-def _log_odds(log_probability: Tensor, label: Tensor) -> Tensor:
-    """Log-odds of the class ``label``; from the other classes' sum, exact where the probability rounds to 1."""
+def log_odds(log_probability: Tensor, label: Tensor) -> Tensor:
+    """Log-odds of the class ``label`` ``(B, *S)``, in [-30, 30], from log-probabilities ``(B, K, *S)``.
+
+    From the sum of the other classes: exact where the probability rounds to 1.
+    """
     index = label.unsqueeze(1)
     own = log_probability.gather(1, index).squeeze(1)
     others = log_probability.scatter(1, index, -torch.inf).logsumexp(1)

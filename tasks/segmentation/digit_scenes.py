@@ -13,6 +13,7 @@ from torch import Tensor
 
 from residual_ssl.data import OUTSIDE, DatasetSpec, Sample
 from residual_ssl.errors import ConfigError
+from residual_ssl.tasks.segmentation import corruption
 from residual_ssl.tasks.segmentation.glyphs import DIGITS, LETTERS, Glyphs, printed_glyphs
 
 DIGIT_SPEC = DatasetSpec(
@@ -58,6 +59,11 @@ class DigitScenes:
             pool. Their mask says :data:`OUTSIDE` where a letter is, which no pseudo-label can match.
         digits: ``"handwritten"``, or ``"printed"``: from the fonts that come with matplotlib, on the same ground in the
             same colours, the source of an adaptation to the former. 1,797 are printed, and divided as above.
+        corrupted: share of the unlabelled scenes that are hard to see, in [0, 1]; see
+            :func:`~residual_ssl.tasks.segmentation.corruption.corrupted`. Their masks are those of the clear scenes.
+        imbalance: how much more often the most frequent digit is drawn than the rarest, ≥ 1, in labelled and unlabelled
+            scenes: frequencies fall geometrically from digit to digit, in an order that the seed decides. Validation
+            scenes stay balanced.
         seed: of everything. A scene depends on the seed, its subset and its index alone: changing the number of one
             subset's scenes changes no other scene.
 
@@ -85,6 +91,8 @@ class DigitScenes:
         seed: int = 0,
         letters: float = 0.0,
         digits: Literal["handwritten", "printed"] = "handwritten",
+        corrupted: float = 0.0,
+        imbalance: float = 1.0,
     ) -> None:
         faults = [
             f"{name}: got {value!r}, expected an integer ≥ {least}"
@@ -97,25 +105,38 @@ class DigitScenes:
             )
             if not isinstance(value, int) or value < least
         ]
-        if not 0 <= letters <= 1:
-            faults.append(f"letters: got {letters!r}, expected a share in [0, 1]")
+        faults += [
+            f"{name}: got {value!r}, expected a share in [0, 1]"
+            for name, value in (("letters", letters), ("corrupted", corrupted))
+            if not 0 <= value <= 1
+        ]
         if digits not in _DIGITS:
             faults.append(f"digits: got {digits!r}, expected one of {', '.join(_DIGITS)}")
+        if not 1 <= imbalance < np.inf:
+            faults.append(f"imbalance: got {imbalance!r}, expected a finite ratio of frequencies ≥ 1")
         if faults:
             raise ConfigError("\n".join(faults))
 
-        def render(subset: str, glyphs: Glyphs, index: int) -> Sample:
+        def render(subset: str, glyphs: Glyphs, index: int, corrupt: bool = False) -> Sample:
             rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
-            return _sample(f"{subset}/{index:04d}", *_scene(glyphs, size, rng))
+            image, mask = _scene(glyphs, size, rng)
+            return _sample(f"{subset}/{index:04d}", corruption.corrupted(image, rng) if corrupt else image, mask)
 
         train, held_out = _DIGITS[digits](seed)
+        train = _long_tailed(train, imbalance, seed)
         strangers = _letters(seed) if letters else train
         self.spec = DIGIT_SPEC
         self.labelled = tuple(render("labelled", train, i) for i in range(labelled))
-        # Spread evenly, so that a shorter pool has the same share of them.
-        pools = (strangers if int((i + 1) * letters) > int(i * letters) else train for i in range(unlabelled))
-        self.unlabelled = tuple(render("unlabelled", pool, i) for i, pool in enumerate(pools))
+        self.unlabelled = tuple(
+            render("unlabelled", strangers if _chosen(i, letters) else train, i, corrupt=_chosen(i, corrupted))
+            for i in range(unlabelled)
+        )
         self.validation = tuple(render("validation", held_out, i) for i in range(validation))
+
+
+def _chosen(index: int, share: float) -> bool:
+    """Whether a scene is one of a share; they are spread evenly, so that a shorter pool has the same share of them."""
+    return int((index + 1) * share) > int(index * share)
 
 
 def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
@@ -134,6 +155,18 @@ def _printed_digits(seed: int) -> tuple[Glyphs, Glyphs]:
 
 
 _DIGITS = {"handwritten": _digits, "printed": _printed_digits}
+
+
+def _long_tailed(digits: Glyphs, imbalance: float, seed: int) -> Glyphs:
+    """As many digits of each class as its frequency allows; those that are left are drawn alike. 1 leaves all."""
+    if imbalance == 1:
+        return digits
+    images, labels = digits
+    ids, counts = np.unique(labels, return_counts=True)
+    rank = np.random.default_rng([seed, len(_SUBSETS) + 2]).permutation(len(ids))
+    kept = np.maximum(1, np.rint(counts.min() * imbalance ** (-rank / (len(ids) - 1)))).astype(int)
+    places = np.concatenate([np.flatnonzero(labels == i)[:n] for i, n in zip(ids, kept, strict=True)])
+    return images[places], labels[places]
 
 
 def _letters(seed: int) -> Glyphs:

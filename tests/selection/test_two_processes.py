@@ -23,9 +23,8 @@ from residual_ssl.selection import (
     LossThreshold,
     MixtureThreshold,
     MovingThreshold,
-    NoSelection,
     RelativeThreshold,
-    ReliableImages,
+    ReliableRegions,
     SelfAdaptiveThreshold,
     StableImages,
     TopFraction,
@@ -49,7 +48,7 @@ RULES: dict[str, Selector] = {
     "GatedThreshold": GatedThreshold(),
     "ConvexSelector": ConvexSelector(pooling=0.5, momentum=0.5),
     "StableImages": StableImages(window=7),
-    "ReliableImages": ReliableImages(NoSelection(), MovingThreshold(0.5, 0.9), window=7),
+    "ReliableRegions": ReliableRegions(MovingThreshold(0.5, 0.9), window=40),
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
 # Their state comes from fit, which every process calls on the same data.

@@ -138,6 +138,8 @@ def test_default_set_is_rendered_in_seconds() -> None:
         ({"size": 16}, "size: got 16"),
         ({"seed": -1}, "seed: got -1"),
         ({"digits": "typed"}, "digits: got 'typed', expected one of handwritten, printed"),
+        ({"corrupted": 2}, r"corrupted: got 2, expected a share in \[0, 1\]"),
+        ({"imbalance": 0.5}, "imbalance: got 0.5, expected a finite ratio of frequencies ≥ 1"),
     ],
 )
 def test_numbers_out_of_range_are_named(arguments: dict[str, Any], named: str) -> None:
@@ -180,3 +182,42 @@ def test_printed_digits_of_training_and_validation_are_different_ones() -> None:
     assert (len(train), len(held_out)) == (1400, 397)
     assert set(labels.tolist()) == set(held_out_labels.tolist()) == set(range(1, 11))
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in held_out}
+
+
+def test_corrupted_scenes_are_harder_to_see_and_keep_their_masks() -> None:
+    clear = DigitScenes(labelled=2, unlabelled=20, validation=2)
+    mixed = DigitScenes(labelled=2, unlabelled=20, validation=2, corrupted=0.6)
+    changed = [not torch.equal(a.image, b.image) for a, b in zip(clear.unlabelled, mixed.unlabelled, strict=True)]
+    assert sum(changed) == 12
+    assert all(torch.equal(a.mask, b.mask) for a, b in zip(clear.unlabelled, mixed.unlabelled, strict=True))
+    for subset in ("labelled", "validation"):
+        pairs = zip(getattr(clear, subset), getattr(mixed, subset), strict=True)
+        assert all(torch.equal(a.image, b.image) for a, b in pairs)
+
+
+def test_a_long_tail_reaches_labelled_and_unlabelled_scenes_but_not_validation() -> None:
+    balanced = DigitScenes(labelled=150, unlabelled=0, validation=3)
+    tailed = DigitScenes(labelled=150, unlabelled=0, validation=3, imbalance=30)
+    pairs = zip(balanced.validation, tailed.validation, strict=True)
+    assert all(torch.equal(a.image, b.image) for a, b in pairs)
+
+    def scenes_with_each(scenes: DigitScenes) -> list[int]:
+        return sorted(sum(int((scene.mask == label).any()) for scene in scenes.labelled) for label in range(1, 11))
+
+    assert scenes_with_each(balanced)[0] > 30
+    rarest, *_, most = scenes_with_each(tailed)
+    assert rarest <= 10
+    assert most > 90
+
+
+def test_the_most_frequent_digit_is_as_much_more_frequent_as_asked() -> None:
+    train, _ = digit_scenes._digits(3)
+    images, labels = digit_scenes._long_tailed(train, 30, seed=3)
+    counts = np.sort(np.unique(labels, return_counts=True)[1])
+    assert len(counts) == 10
+    assert counts[-1] / counts[0] == pytest.approx(30, rel=0.15)
+    ratios = counts[1:] / counts[:-1]
+    assert ratios == pytest.approx(30 ** (1 / 9), rel=0.2)
+    assert len(images) == len(labels)
+    every = {image.tobytes() for image in train[0]}
+    assert all(image.tobytes() in every for image in images)
