@@ -40,12 +40,14 @@ METHODS = {
     "CSL + TrustedMask": ["algorithm=fixmatch", "selector=csl", MASKED],
 }
 WARM_UP = "warm-up"
+# Labelled images are augmented as strongly as the others, in every method.
+AUGMENTED = "task.labelled={_target_:residual_ssl.perturbations.RandAugment}"
 CLASSIFIERS_ONLY = ("DANN", "CDAN")
 PAIRS = {
-    "photo-sketch": ["experiment=pacs", "source=photo", "target=sketch"],
-    "photo-cartoon": ["experiment=pacs", "source=photo", "target=cartoon"],
-    "art-photo": ["experiment=pacs", "source=art_painting", "target=photo"],
-    "mnist-mnist_m": ["experiment=mnist_to_mnist_m"],
+    "photo-sketch": ["experiment=pacs", "source=photo", "target=sketch", AUGMENTED],
+    "photo-cartoon": ["experiment=pacs", "source=photo", "target=cartoon", AUGMENTED],
+    "art-photo": ["experiment=pacs", "source=art_painting", "target=photo", AUGMENTED],
+    "mnist-mnist_m": ["experiment=mnist_to_mnist_m", AUGMENTED],
     "digit-scenes": ["experiment=adapt_digit_scenes"],
 }
 SIZES = {
@@ -67,9 +69,17 @@ SIZES = {
         "adapt_digit_scenes": ["warmup_steps=20"],
     },
 }
+AFTER = {  # the rate of the methods: at the warm-up's, small batches of pseudo-labels collapse to one class
+    "full": {"pacs": [], "mnist_to_mnist_m": [], "adapt_digit_scenes": []},
+    "reduced": {
+        "pacs": ["optimizer.lr=0.0001"],
+        "mnist_to_mnist_m": ["optimizer.lr=0.0003"],
+        "adapt_digit_scenes": [],
+    },
+}
 STEPS = {  # of the warm-up, of each method after it
     "full": {"pacs": (500, 5000), "mnist_to_mnist_m": (1000, 5000), "adapt_digit_scenes": (300, 1500)},
-    "reduced": {"pacs": (60, 60), "mnist_to_mnist_m": (200, 150), "adapt_digit_scenes": (150, 75)},
+    "reduced": {"pacs": (150, 60), "mnist_to_mnist_m": (1200, 150), "adapt_digit_scenes": (150, 75)},
 }
 EVALUATIONS = 4  # of each run, the last step among them
 DRAWN = 1000  # images of a set at the reduced size
@@ -121,6 +131,7 @@ def run(method: str, pair: str, seed: int, options: argparse.Namespace) -> dict[
     choice = [*METHODS["source only" if method == WARM_UP else method], f"steps={steps}"]
     choice.append(f"evaluate_every={max(1, steps if method == WARM_UP else steps // EVALUATIONS)}")
     if method != WARM_UP:
+        choice += AFTER[options.size][experiment]
         choice.append(f"init_from={folder / f'{pair}-{WARM_UP}-{seed}' / 'last.pt'}")
     overrides = [*PAIRS[pair], *SIZES[options.size][experiment], *choice, "task.choose_by=unsupervised_infomax"]
     place = [f"seed={seed}", f"run_dir={run_dir}"]
