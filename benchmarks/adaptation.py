@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
-from residual_ssl import compose, train
+from recorded import WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
+
 from residual_ssl.engine.run_log import read_log
 
 MASKED = (
@@ -39,7 +39,6 @@ METHODS = {
     "CoVar": ["algorithm=fixmatch", "selector=covar"],
     "CSL + TrustedMask": ["algorithm=fixmatch", "selector=csl", MASKED],
 }
-WARM_UP = "warm-up"
 # Labelled images are augmented as strongly as the others, in every method.
 AUGMENTED = "task.labelled={_target_:residual_ssl.perturbations.RandAugment}"
 CLASSIFIERS_ONLY = ("DANN", "CDAN")
@@ -87,30 +86,24 @@ DRAWN = 1000  # images of a set at the reduced size
 
 def main() -> None:
     options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"adaptation_{options.size}.json"
     rows: list[dict[str, Any]] = []
     for seed, pair, method in itertools.product(options.seeds, options.pairs, [WARM_UP, *options.methods]):
         if method in CLASSIFIERS_ONLY and experiment_of(pair) == "adapt_digit_scenes":
             continue
+        if options.finished and not is_finished(place(pair, method, seed, options)):
+            continue
         rows.append(run(method, pair, seed, options))
-        record = {"benchmark": "adaptation", "size": options.size, "rows": rows}
-        path.write_text(json.dumps(record, indent=2) + "\n")
-        path.with_suffix(".md").write_text(table(rows, options.size))
-    print(table(rows, options.size))
+        text = report(rows, options.size)
+        save(options.out, f"adaptation_{options.size}", {"size": options.size, "rows": rows}, text)
+    print(report(rows, options.size))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_command_line(__doc__, SIZES, "adaptation")
     parser.add_argument("--data", type=Path, help="folder of pacs, mnist and mnist_m; not needed for digit-scenes")
     parser.add_argument("--weights", default="imagenet", help="ImageNet weights of the PACS network; imagenet: timm's")
-    parser.add_argument("--size", choices=SIZES, default="reduced")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/adaptation"), help="folder of the runs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
     options = parser.parse_args()
     if options.data is None and any(experiment_of(pair) != "adapt_digit_scenes" for pair in options.pairs):
         parser.error("--data: none given, expected the folder of pacs, mnist and mnist_m; or --pairs digit-scenes")
@@ -124,37 +117,37 @@ def experiment_of(pair: str) -> str:
 def run(method: str, pair: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one method on one pair with one seed."""
     experiment = experiment_of(pair)
-    folder = options.runs / options.size
-    run_dir = folder / f"{pair}-{method.replace(' ', '_')}-{seed}"
+    run_dir = place(pair, method, seed, options)
     warm_up, after = STEPS[options.size][experiment]
     steps = warm_up if method == WARM_UP else after
     choice = [*METHODS["source only" if method == WARM_UP else method], f"steps={steps}"]
     choice.append(f"evaluate_every={max(1, steps if method == WARM_UP else steps // EVALUATIONS)}")
     if method != WARM_UP:
         choice += AFTER[options.size][experiment]
-        choice.append(f"init_from={folder / f'{pair}-{WARM_UP}-{seed}' / 'last.pt'}")
+        choice.append(f"init_from={place(pair, WARM_UP, seed, options) / 'last.pt'}")
     overrides = [*PAIRS[pair], *SIZES[options.size][experiment], *choice, "task.choose_by=unsupervised_infomax"]
-    place = [f"seed={seed}", f"run_dir={run_dir}"]
+    where = [f"seed={seed}", f"run_dir={run_dir}"]
     if experiment != "adapt_digit_scenes":
-        place.append(f"dataset.root={data_of(experiment, options)}")
+        where.append(f"dataset.root={data_of(experiment, options)}")
     if experiment == "pacs":
-        place.append(f"model.weights={options.weights}")
-    config = compose([*overrides, *place, *options.overrides])
-    train(config)
-    result = json.loads((run_dir / "result.json").read_text())
-    main_metric = result["main_metric"]
-    figures = ("last", "best", "training", "seconds", "peak_memory_gib", "main_metric")
-    origin = ("command", "python", "versions", "hardware", "commit")
+        where.append(f"model.weights={options.weights}")
+    overrides += options.overrides
+    row = trained([*overrides, *where], read_only=options.finished)
+    effective = json.loads((run_dir / "result.json").read_text())["effective"]
     return {
         "pair": pair,
         "method": method,
         "seed": seed,
-        "steps": config["steps"],
-        "overrides": [*overrides, *options.overrides],
-        "chosen_by": result["effective"]["chosen_by"],
-        "best_by_labels": max(row.get(f"validation/{main_metric}", 0.0) for row in read_log(run_dir)),
-        **{key: result[key] for key in (*figures, *origin)},
+        "overrides": overrides,
+        "chosen_by": effective["chosen_by"],
+        "best_by_labels": max(logged.get(f"validation/{row['metric']}", 0.0) for logged in read_log(run_dir)),
+        **row,
     }
+
+
+def place(pair: str, method: str, seed: int, options: argparse.Namespace) -> Path:
+    runs: Path = options.runs
+    return runs / options.size / f"{pair}-{method.replace(' ', '_')}-{seed}"
 
 
 def data_of(experiment: str, options: argparse.Namespace) -> Path:
@@ -175,15 +168,10 @@ def data_of(experiment: str, options: argparse.Namespace) -> Path:
     return drawn
 
 
-def table(rows: list[dict[str, Any]], size: str) -> str:
+def report(rows: list[dict[str, Any]], size: str) -> str:
     """Mean ± standard deviation over seeds, and the difference to source only, paired by seed, as Markdown."""
-    lines = [
-        f"# Domain adaptation, {size} size",
-        "",
-        "| pair | method | seeds | last | − source only, paired | best by InfoMax | best by labels | InfoMax | density"
-        " | coverage % | purity % | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = ("pair", "method", "seeds", "last", "− source only, paired", "best by InfoMax", "best by labels", "InfoMax")
+    cells = []
     for pair in PAIRS:
         group = [row for row in rows if row["pair"] == pair]
         base = {row["seed"]: score(row) for row in group if row["method"] == "source only"}
@@ -192,20 +180,18 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
             if not own:
                 continue
             paired = [score(row) - base[row["seed"]] for row in own if row["seed"] in base]
-            training = [row["training"] for row in own]
-            cells = [
-                *(pair, method, str(len(own))),
-                spread([score(row) for row in own]),
-                spread(paired) if method not in (WARM_UP, "source only") else "–",
-                spread([row["best"][row["main_metric"]] for row in own]),
-                spread([row["best_by_labels"] for row in own]),
-                spread([row["last"]["unsupervised_infomax"] for row in own]),
-                spread([row["last"][key] for row in own if (key := "unsupervised_density") in row["last"]]),
-                spread([100 * figures["coverage"] for figures in training if "coverage" in figures]),
-                spread([100 * figures["purity"] for figures in training if "purity" in figures]),
-                f"{statistics.mean(row['seconds'] for row in own):.0f}",
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+            cells.append(
+                [
+                    *(pair, method, str(len(own))),
+                    spread([score(row) for row in own]),
+                    spread(paired if method not in (WARM_UP, "source only") else []),
+                    spread([row["best"][row["metric"]] for row in own]),
+                    spread([row["best_by_labels"] for row in own]),
+                    spread([row["last"]["unsupervised_infomax"] for row in own]),
+                    spread([row["last"][key] for row in own if (key := "unsupervised_density") in row["last"]]),
+                    *(share(own, "coverage"), share(own, "purity"), seconds(own)),
+                ]
+            )
     lengths = ", ".join(f"{name} {warm} + {after}" for name, (warm, after) in STEPS[size].items())
     note = (
         "Accuracy in % on the target (mIoU of the digit scenes). Every method continues the source-only warm-up of its "
@@ -216,19 +202,13 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
         "of PACS have seen the target, unlabelled. "
         "Seconds: of training; to be compared where the hardware of the rows, threads included, agrees."
     )
-    return "\n".join([*lines, "", note, ""])
+    lines = table((*head, "density", "coverage %", "purity %", "seconds"), cells)
+    return "\n".join([f"# Domain adaptation, {size} size", "", *lines, "", note, ""])
 
 
 def score(row: dict[str, Any]) -> float:
-    value: float = row["last"][row["main_metric"]]
+    value: float = row["last"][row["metric"]]
     return value
-
-
-def spread(values: list[float]) -> str:
-    if not values:
-        return "–"
-    mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
 
 
 if __name__ == "__main__":

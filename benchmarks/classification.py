@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import classified
+from recorded import WARM_UP, is_finished, save, seconds, spread, table, trained, training_command_line
 
-from residual_ssl import compose, train
 from residual_ssl.engine.provenance import portable
 
 # In order of importance, as that is the order of the runs.
@@ -43,7 +43,6 @@ METHODS = {
     "csl, window": ["algorithm=fixmatch", "selector=csl", "++selector.scope=window"],
     "csl + mask": ["algorithm=csl"],
 }
-WARM_UP = "warm-up"
 LABELLED = {"digits": (20, 40, 100), "cifar10": (40, 250)}
 STEPS = {  # of the warm-up, of each method after it
     "full": {"digits": (500, 5000), "cifar10": (2000, 20000)},
@@ -56,32 +55,22 @@ PARTS = 5  # of the training whose coverage and purity are told apart
 
 def main() -> None:
     options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"classification_{options.size}.json"
     rows: list[dict[str, Any]] = []
     for data, seed, method in itertools.product(options.data, options.seeds, [WARM_UP, *options.methods]):
         for labelled in LABELLED[data]:
-            run_dir = place(data, labelled, method, seed, options)
-            if options.finished and not (run_dir / "result.json").exists():
+            if options.finished and not is_finished(place(data, labelled, method, seed, options)):
                 continue
             rows.append(run(data, labelled, method, seed, options))
-            record = {"benchmark": "classification", "size": options.size, "rows": rows}
-            path.write_text(json.dumps(record, indent=2) + "\n")
-            path.with_suffix(".md").write_text(report(rows, options.size))
+            text = report(rows, options.size)
+            save(options.out, f"classification_{options.size}", {"size": options.size, "rows": rows}, text)
     print(report(rows, options.size))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=STEPS, default="reduced")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser = training_command_line(__doc__, STEPS, "classification")
     parser.add_argument("--data", nargs="+", choices=LABELLED, help="default: all that have their data")
     parser.add_argument("--cifar10", type=Path, help="folder with train.parquet and test.parquet")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/classification"), help="their folder")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
-    parser.add_argument("--finished", action="store_true", help="train nothing, read the runs that are finished")
     options = parser.parse_args()
     options.data = options.data or (["digits", "cifar10"] if options.cifar10 else ["digits"])
     if "cifar10" in options.data and not options.cifar10:
@@ -108,21 +97,17 @@ def run(data: str, labelled: int, method: str, seed: int, options: argparse.Name
     else:
         base = classified.cifar10(options.cifar10, labelled)
     start = [] if method == WARM_UP else [f"init_from={place(data, labelled, WARM_UP, seed, options) / 'last.pt'}"]
-    config = compose([*base, *overrides, *start, f"seed={seed}", f"run_dir={run_dir}"])
-    if not options.finished:
-        train(config)
-    result = json.loads((run_dir / "result.json").read_text())
-    origin = ("command", "python", "versions", "hardware", "commit")
+    where = [f"seed={seed}", f"run_dir={run_dir}"]
+    row = trained([*base, *overrides, *start, *where], read_only=options.finished)
     return {
         "data": data,
         "labelled": labelled,
         "method": method,
         "seed": seed,
-        "steps": steps,
         "overrides": list(map(portable, overrides)),
-        "error": 100 - result["last"]["accuracy"],
+        "error": 100 - row["last"]["accuracy"],
         **{figure: over_time(run_dir, figure) for figure in ("coverage", "purity")},
-        **{key: result[key] for key in ("last", "training", "seconds", "peak_memory_gib", *origin)},
+        **row,
     }
 
 
@@ -140,7 +125,7 @@ def report(rows: list[dict[str, Any]], size: str) -> str:
     for data, labelled in dict.fromkeys((row["data"], row["labelled"]) for row in rows):
         group = [row for row in rows if (row["data"], row["labelled"]) == (data, labelled)]
         steps = " and ".join(map(str, STEPS[size][data]))
-        lines += [f"## {data}, {labelled} labels, {steps} steps", "", *table(group), ""]
+        lines += [f"## {data}, {labelled} labels, {steps} steps", "", *method_table(group), ""]
     return "\n".join([*lines, NOTE, ""])
 
 
@@ -155,25 +140,24 @@ NOTE = (
 )
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| method | seeds | error | − labels only | coverage, first → last | purity, first → last | seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def method_table(rows: list[dict[str, Any]]) -> list[str]:
     base = {row["seed"]: row["error"] for row in rows if row["method"] == "supervised"}
+    cells = []
     for method in (WARM_UP, *METHODS):
         own = [row for row in rows if row["method"] == method]
         if not own:
             continue
         paired = [row["error"] - base[row["seed"]] for row in own if row["seed"] in base]
-        cells = [
-            *(method, str(len(own)), spread([row["error"] for row in own])),
-            spread(paired) if method not in (WARM_UP, "supervised") else "–",
-            *(ends([row[figure] for row in own]) for figure in ("coverage", "purity")),
-            f"{statistics.mean(row['seconds'] for row in own):.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        cells.append(
+            [
+                *(method, str(len(own)), spread([row["error"] for row in own])),
+                spread(paired if method not in (WARM_UP, "supervised") else []),
+                *(ends([row[figure] for row in own]) for figure in ("coverage", "purity")),
+                seconds(own),
+            ]
+        )
+    head = ("method", "seeds", "error", "− labels only", "coverage, first → last", "purity, first → last", "seconds")
+    return table(head, cells)
 
 
 def ends(series: list[list[float]]) -> str:
@@ -182,13 +166,6 @@ def ends(series: list[list[float]]) -> str:
         return "–"
     first, last = (statistics.mean(values[end] for values in known) for end in (0, -1))
     return f"{first:.1f} → {last:.1f}"
-
-
-def spread(values: list[float]) -> str:
-    if not values:
-        return "–"
-    mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
+from recorded import command_line, save, table
 from torch import Tensor
 
 from residual_ssl.engine import provenance
@@ -36,12 +36,11 @@ Cell = dict[str, Callable[[], Any]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES)
     parser.add_argument("--batches", type=int, nargs="+", default=BATCHES)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cells = []
@@ -51,11 +50,9 @@ def main() -> None:
             cells.append({"points": side, "batch": batch, **summary(rounds(methods(features), options.rounds))})
             print(json.dumps(cells[-1]), flush=True)
     alone = [{"batch": batch, **program_alone(options, batch)} for batch in options.batches]
-    record = {"benchmark": "convex_layer", **provenance(), "rounds": options.rounds, "cells": cells, "program": alone}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "convex_layer.json").write_text(json.dumps(record, indent=2) + "\n")
-    (options.out / "convex_layer.md").write_text(table(record))
-    print(table(record))
+    record = {**provenance(), "rounds": options.rounds, "cells": cells, "program": alone}
+    save(options.out, "convex_layer", record, report(record))
+    print(report(record))
 
 
 def draw(batch: int, points: int) -> tuple[Tensor, Tensor]:
@@ -150,37 +147,34 @@ def program_alone(options: argparse.Namespace, batch: int) -> dict[str, Any]:
     return {"ms": medians, f"{largest}² / {smallest}²": ratio(times[largest], times[smallest])}
 
 
-def table(record: dict[str, Any]) -> str:
+def report(record: dict[str, Any]) -> str:
     machine = f"{record['hardware']['torch_threads']} threads of {record['hardware']['device']}"
     names = ("closed form", "cvxpylayers", "SVD")
-    lines = [
-        "# The convex program",
-        "",
-        f"Milliseconds, median of {record['rounds']} rounds, {machine};"
-        " the rounds take the methods in turn. Partition: hard, without gradients. Ratio: SVD / closed form.",
-        "",
-        "| points | batch | Gram pass |"
-        + "".join(f" features→P {name} |" for name in names)
-        + " ratio |"
-        + "".join(f" with backward {name} |" for name in names)
-        + " ratio |"
-        + "".join(f" partition {name} |" for name in names)
-        + " ratio |",
-        "|" + "---|" * 15,
-    ]
+    kinds = {"spectral": "features→P ", "spectral+backward": "with backward ", "partition": "partition "}
+    head = ["points", "batch", "Gram pass"]
+    for words in kinds.values():
+        head += [*(words + name for name in names), "ratio"]
+    rows = []
     for cell in record["cells"]:
         row = [f"{cell['points']}²", str(cell["batch"]), f"{cell['ms']['gram']:.2f}"]
-        for kind in ("spectral", "spectral+backward", "partition"):
+        for kind in kinds:
             row += [f"{cell['ms'][f'{kind} {name}']:.1f}" for name in names]
             row.append(f"{cell['SVD / closed form'][kind]:.1f}×")
-        lines.append("| " + " | ".join(row) + " |")
+        rows.append(row)
     sides = list(record["program"][0]["ms"])
-    lines += ["", "The program alone by cvxpylayers, forward and backward, by the points behind the Gram matrix:", ""]
-    key = next(name for name in record["program"][0] if name not in ("batch", "ms"))
-    lines += ["| batch |" + "".join(f" {side}² |" for side in sides) + f" {key} |", "|" + "---|" * (len(sides) + 2)]
-    for row in record["program"]:
-        values = [f"{row['ms'][side]:.1f}" for side in sides]
-        lines.append("| " + " | ".join([str(row["batch"]), *values, f"{row[key]:.2f}×"]) + " |")
+    ratios = next(name for name in record["program"][0] if name not in ("batch", "ms"))
+    alone = [
+        [str(row["batch"]), *(f"{row['ms'][side]:.1f}" for side in sides), f"{row[ratios]:.2f}×"]
+        for row in record["program"]
+    ]
+    lines = [
+        *("# The convex program", ""),
+        f"Milliseconds, median of {record['rounds']} rounds, {machine};"
+        " the rounds take the methods in turn. Partition: hard, without gradients. Ratio: SVD / closed form.",
+        *("", *table(head, rows), ""),
+        *("The program alone by cvxpylayers, forward and backward, by the points behind the Gram matrix:", ""),
+        *table(["batch", *(f"{side}²" for side in sides), ratios], alone),
+    ]
     return "\n".join([*lines, ""])
 
 

@@ -10,16 +10,14 @@ the rule is the same: classifier, rows, 10 rounds. Next to the rules stand the l
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from recorded import command_line, save, spread, table
 from sklearn import semi_supervised
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -78,19 +76,15 @@ THEIRS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [row for data in options.data for seed in options.seeds for row in measure(data, seed, options.rounds)]
-    record = {"benchmark": "estimator", **provenance(), "rounds": options.rounds, "rows": rows}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "estimator.json").write_text(json.dumps(record, indent=2) + "\n")
-    (options.out / "estimator.md").write_text(table(rows))
-    print(table(rows))
+    save(options.out, "estimator", {**provenance(), "rounds": options.rounds, "rows": rows}, report(rows))
+    print(report(rows))
 
 
 def measure(data: str, seed: int, rounds: int) -> list[dict[str, Any]]:
@@ -131,40 +125,31 @@ def pseudo_labels(learner: Any, shown: np.ndarray, truth: np.ndarray) -> dict[st
     return figures if not weight.any() else {**figures, "purity": 100 * float((weight * right).sum() / weight.sum())}
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def report(rows: list[dict[str, Any]]) -> str:
     lines = ["# Selection rules around a scikit-learn classifier", ""]
+    head = ("rule", "accuracy", "to labels only", "gap closed", "coverage", "purity")
     for data in dict.fromkeys(row["data"] for row in rows):
         own = [row for row in rows if row["data"] == data]
         seeds = list(dict.fromkeys(row["seed"] for row in own))
         accuracy = {(row["rule"], row["seed"]): row["accuracy"] for row in own}
-        lines += [
-            f"## {data}: {len(seeds)} seed(s)",
-            "",
-            "| rule | accuracy | to labels only | gap closed | coverage | purity |",
-            "|---|---|---|---|---|---|",
-        ]
         means = {
             rule: statistics.mean(accuracy[rule, s] for s in seeds) for rule in dict.fromkeys(r for r, _ in accuracy)
         }
         gap = means[ORACLE] - means["none"]
-        for rule in dict.fromkeys(row["rule"] for row in own):
+        cells = []
+        for rule in means:
             group = [row for row in own if row["rule"] == rule]
-            cells = [rule, spread([row["accuracy"] for row in group])]
-            cells.append(spread([accuracy[rule, s] - accuracy[LABELS, s] for s in seeds], sign="+"))
+            closes = rule in (*RULES, ORACLE) and gap > 0
             cells.append(
-                f"{100 * (means[rule] - means['none']) / gap:.0f}" if rule in (*RULES, ORACLE) and gap > 0 else ""
+                [
+                    *(rule, spread([row["accuracy"] for row in group])),
+                    spread([accuracy[rule, s] - accuracy[LABELS, s] for s in seeds], sign="+"),
+                    f"{100 * (means[rule] - means['none']) / gap:.0f}" if closes else "–",
+                    *(spread([row[name] for row in group if name in row]) for name in ("coverage", "purity")),
+                ]
             )
-            cells += [spread([row[name] for row in group if name in row]) for name in ("coverage", "purity")]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        lines += [f"## {data}: {len(seeds)} seed(s)", "", *table(head, cells), ""]
     return "\n".join([*lines, NOTE, ""])
-
-
-def spread(values: list[float], sign: str = "") -> str:
-    if not values:
-        return ""
-    mean = f"{statistics.mean(values):{sign}.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
 
 
 NOTE = (

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from recorded import command_line, save, spread, table
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -70,27 +71,23 @@ class Predicted(NamedTuple):
 
 def main() -> None:
     options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
     for seed in options.seeds:
         rows += [{"data": "digits", "seed": seed, **row} for row in digits(seed, options)]
     if options.camvid_run:
         rows += [{"data": "camvid", "seed": 0, **row} for row in camvid(options)]
-    record = {"benchmark": "learned_selector", "note": NOTE, "data": DATA, **provenance(), "rows": rows}
-    path = options.out / "learned_selector.json"
-    path.write_text(json.dumps(record, indent=2) + "\n")
-    path.with_suffix(".md").write_text(report(rows))
+    record = {"note": NOTE, "data": DATA, **provenance(), "rows": rows}
+    save(options.out, "learned_selector", record, report(rows))
     print(report(rows))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of the digit scenes and their models")
     parser.add_argument("--steps", type=int, default=300, help="training steps of the digit models")
     parser.add_argument("--camvid", help="CamVid: train, val, test and their …annot folders")
     parser.add_argument("--camvid-run", help="finished run directory of segmentation_camvid.py")
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/learned_selector"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     if bool(options.camvid) != bool(options.camvid_run):
         parser.error("--camvid and --camvid-run belong together")
@@ -239,25 +236,20 @@ def report(rows: list[dict[str, Any]]) -> str:
         own = [row for row in rows if row["data"] == data]
         seeds = sorted({row["seed"] for row in own})
         base = {row["seed"]: row["pooled_aurc"] for row in own if row["rule"] == "confidence"}
-        lines += [
-            f"## {data}: {len(seeds)} model(s), {own[0]['images']} images, {own[0]['points']:,} points each",
-            "",
-            DATA[data],
-            "",
-            "| rule | pooled AURC | change | AURC per image | "
-            + " | ".join(f"purity at {c}" for c in COVERAGES)
-            + " |",
-            "|---|---|---|---|" + "---|" * len(COVERAGES),
-        ]
+        cells = []
         for name in dict.fromkeys(row["rule"] for row in own):
             group = [row for row in own if row["rule"] == name]
             change = [100 * (row["pooled_aurc"] / base[row["seed"]] - 1) for row in group]
-            cells = [
-                *(name, spread([row["pooled_aurc"] for row in group], 3), f"{spread(change, 1)} %"),
-                spread([row["image_aurc"] for row in group], 3),
-                *(spread([row["purity"][str(c)] for row in group], 2) for c in COVERAGES),
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+            cells.append(
+                [
+                    *(name, spread([row["pooled_aurc"] for row in group], 3), f"{spread(change)} %"),
+                    spread([row["image_aurc"] for row in group], 3),
+                    *(spread([row["purity"][str(c)] for row in group], 2) for c in COVERAGES),
+                ]
+            )
+        title = f"## {data}: {len(seeds)} model(s), {own[0]['images']} images, {own[0]['points']:,} points each"
+        head = ("rule", "pooled AURC", "change", "AURC per image", *(f"purity at {c}" for c in COVERAGES))
+        lines += [title, "", DATA[data], "", *table(head, cells)]
         lines += ["", verdict(own), ""]
     return "\n".join([*lines, NOTE, ""])
 
@@ -282,11 +274,6 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     where = ", ".join(map(str, lost)) or "none of these"
     sentences.append(f"LearnedConvexSelector's purity is below that of confidence at coverage: {where}.")
     return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def spread(values: list[float], digits: int) -> str:
-    mean = f"{statistics.mean(values):.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -17,14 +17,26 @@ scenes is read to measure pseudo-labels, and by the oracle alone to choose them.
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import classified
+from recorded import (
+    WARM_UP,
+    is_finished,
+    positive,
+    save,
+    seconds,
+    share,
+    spread,
+    table,
+    trained,
+    training_command_line,
+)
 
-from residual_ssl import compose, train
 from residual_ssl.engine.provenance import portable
 
 
@@ -75,7 +87,6 @@ RULES = {
 FIRST = 5
 NEED_SCENES = ("reliable regions", "image share (daformer)")
 BY_DEFAULT = list(RULES)[:9]
-WARM_UP = "warm-up"
 SIZES = {
     "full": ["dataset.source.unlabelled=800"],
     "half": ["dataset.source.unlabelled=400"],
@@ -90,36 +101,31 @@ CIFAR10_STEPS = {"full": (2000, 10000), "half": (300, 600), "reduced": (300, 200
 
 def main() -> None:
     options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"regimes_{options.size}.json"
     rows: list[dict[str, Any]] = []
-    first = [WARM_UP, *list(RULES)[:FIRST]]
-    for rules in (first, [rule for rule in RULES if rule not in first]):
-        for regime in options.regimes:
-            for seed in options.seeds:
-                for rule in rules:
-                    if rule not in (WARM_UP, *options.rules) or (REGIMES[regime].cifar10 and rule in NEED_SCENES):
-                        continue
-                    if options.finished and not (place(regime, rule, seed, options) / "result.json").exists():
-                        continue
-                    rows.append(run(regime, rule, seed, options))
-                    record = {"benchmark": "regimes", "size": options.size, "rows": rows}
-                    path.write_text(json.dumps(record, indent=2) + "\n")
-                    path.with_suffix(".md").write_text(report(rows, options.size))
+    for regime, seed, rule in order(options):
+        if options.finished and not is_finished(place(regime, rule, seed, options)):
+            continue
+        rows.append(run(regime, rule, seed, options))
+        text = report(rows, options.size)
+        save(options.out, f"regimes_{options.size}", {"size": options.size, "rows": rows}, text)
     print(report(rows, options.size))
 
 
+def order(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
+    """Regime, seed and rule of each run: the first rules of all regimes before the others."""
+    first = [WARM_UP, *list(RULES)[:FIRST]]
+    for rules in (first, [rule for rule in RULES if rule not in first]):
+        for regime, seed, rule in itertools.product(options.regimes, options.seeds, rules):
+            fits = not (REGIMES[regime].cifar10 and rule in NEED_SCENES)
+            if fits and rule in (WARM_UP, *options.rules):
+                yield regime, seed, rule
+
+
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="reduced")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser = training_command_line(__doc__, SIZES, "regimes")
     parser.add_argument("--regimes", nargs="+", choices=REGIMES, help="default: all that have their data")
     parser.add_argument("--cifar10", type=Path, help="folder with train.parquet and test.parquet")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=BY_DEFAULT)
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/regimes"), help="their folder")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
-    parser.add_argument("--finished", action="store_true", help="train nothing, read the runs that are finished")
     options = parser.parse_args()
     embedded = [name for name, regime in REGIMES.items() if not regime.cifar10]
     options.regimes = options.regimes or (list(REGIMES) if options.cifar10 else embedded)
@@ -130,7 +136,6 @@ def parse() -> argparse.Namespace:
 
 def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train with one rule and seed; data and warm-up differ between seeds and are the same for all rules."""
-    run_dir = place(regime, rule, seed, options)
     about = REGIMES[regime]
     warm_up, after = (CIFAR10_STEPS if about.cifar10 else STEPS)[options.size]
     if rule == WARM_UP:
@@ -146,21 +151,9 @@ def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[
     else:
         data = ["experiment=digits"]
         overrides = [*SIZES[options.size], *about.overrides, *choice, *options.overrides]
-    config = compose([*data, *overrides, f"seed={seed}", f"run_dir={run_dir}"])
-    if not options.finished:
-        train(config)
-    result = json.loads((run_dir / "result.json").read_text())
-    figures = ("last", "training", "seconds", "peak_memory_gib")
-    origin = ("command", "python", "versions", "hardware", "commit")
-    return {
-        "regime": regime,
-        "rule": rule,
-        "seed": seed,
-        "steps": config["steps"],
-        "metric": result["main_metric"],
-        "overrides": list(map(portable, overrides)),
-        **{key: result[key] for key in (*figures, *origin)},
-    }
+    where = [f"seed={seed}", f"run_dir={place(regime, rule, seed, options)}"]
+    row = trained([*data, *overrides, *where], read_only=options.finished)
+    return {"regime": regime, "rule": rule, "seed": seed, "overrides": list(map(portable, overrides)), **row}
 
 
 def place(regime: str, rule: str, seed: int, options: argparse.Namespace) -> Path:
@@ -182,7 +175,7 @@ def report(rows: list[dict[str, Any]], size: str) -> str:
             "",
             f"{REGIMES[regime].about[0].upper()}{REGIMES[regime].about[1:]}.",
             "",
-            *table(group),
+            *rule_table(group),
             "",
             verdict(group),
             "",
@@ -203,28 +196,25 @@ NOTE = (
 )
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def rule_table(rows: list[dict[str, Any]]) -> list[str]:
     scores = Scores(rows)
     metric = {"miou": "mIoU"}.get(rows[0]["metric"], rows[0]["metric"])
-    lines = [
-        f"| rule | seeds | {metric} | − none | gap closed % | coverage % | purity % | seconds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    cells = []
     for rule in scores.rules:
         own = [row for row in rows if row["rule"] == rule]
         compared = rule != WARM_UP
-        cells = [
-            *(rule, str(len(own)), spread([_score(row) for row in own])),
-            spread(scores.gains(rule, "none") if compared else []),
-            spread(scores.gaps_closed(rule) if compared else []),
-            *(
-                spread([100 * row["training"][figure] for row in own if figure in row["training"]])
-                for figure in ("coverage", "purity")
-            ),
-            f"{statistics.mean(row['seconds'] for row in own):.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        cells.append(
+            [
+                *(rule, str(len(own)), spread([_score(row) for row in own])),
+                spread(scores.gains(rule, "none") if compared else []),
+                spread(scores.gaps_closed(rule) if compared else []),
+                *(share(own, "coverage"), share(own, "purity"), seconds(own)),
+            ]
+        )
+    return table(
+        ("rule", "seeds", metric, "− none", "gap closed %", "coverage %", "purity %", "seconds"),
+        cells,
+    )
 
 
 def _score(row: dict[str, Any]) -> float:
@@ -277,23 +267,23 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     order = sorted(judged, key=lambda rule: -statistics.mean(scores.gains(rule, "none")))
     best = order[0]
     words = [f"Oracle − none: {spread(whole)}."]
-    if not ahead(whole):
+    if not positive(whole):
         words.append("The oracle is not clearly better than no selection: there is little that selection could gain.")
     closed = scores.gaps_closed(best)
     share = f", {spread(closed)} % of the gap" if closed else ""
     figures = f"**{best}** ({spread(scores.gains(best, 'none'))} over none{share})"
-    helps = ahead(scores.gains(best, "none"))
+    helps = positive(scores.gains(best, "none"))
     words.append(f"Best: {figures}." if helps else f"No rule clearly beats no selection; highest mean: {figures}.")
-    level = [rule for rule in order[1:] if not ahead(scores.gains(best, rule))]
+    level = [rule for rule in order[1:] if not positive(scores.gains(best, rule))]
     if complete < 2:
         words.append("One seed: no order between the rules can be told from noise.")
     elif level:
         words.append(f"Within noise of it: {', '.join(level)}.")
     else:
         words.append("Ahead of every other rule.")
-    harmful = [rule for rule in judged if ahead([-gain for gain in scores.gains(rule, "none")])]
+    harmful = [rule for rule in judged if positive([-gain for gain in scores.gains(rule, "none")])]
     useless = [
-        rule for rule in judged if rule not in harmful and not ahead(scores.gains(rule, "none")) and complete > 1
+        rule for rule in judged if rule not in harmful and not positive(scores.gains(rule, "none")) and complete > 1
     ]
     if useless:
         words.append(f"Not clearly different from no selection: {', '.join(useless)}.")
@@ -303,19 +293,6 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     if rest:
         words.append(f"Of fewer seeds, and not judged: {', '.join(rest)}.")
     return " ".join(words)
-
-
-def ahead(differences: list[float]) -> bool:
-    """Whether paired differences are larger than their own standard deviation."""
-    noise = statistics.stdev(differences) if len(differences) > 1 else 0.0
-    return statistics.mean(differences) > noise
-
-
-def spread(values: list[float]) -> str:
-    if not values:
-        return "–"
-    mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import multiprocessing
-import statistics
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
+
+from recorded import WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
 
 from residual_ssl import compose, train
 from residual_ssl.engine.devices import resident_memory_gib
@@ -31,7 +31,6 @@ METHODS = {
     "unimatch-no-selection": ["algorithm=unimatch", "selector=none"],
     "unimatch-oracle": ["algorithm=unimatch", "selector=oracle"],
 }
-WARM_UP = "warm-up"
 SIZES = {
     "full": ["dataset.geometry.crop=[360,480]", "precision=bf16"],
     "reduced": [
@@ -48,64 +47,54 @@ EVALUATIONS = {"full": 4, "reduced": 1}  # of each run, the last step among them
 
 def main() -> None:
     options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"segmentation_camvid_{options.size}.json"
     rows: list[dict[str, Any]] = []
     for labelled, seed, method in itertools.product(options.labelled, options.seeds, [WARM_UP, *options.methods]):
+        if options.finished and not is_finished(place(method, labelled, seed, options)):
+            continue
         rows.append(run(method, labelled, seed, options))
-        record = {"benchmark": "segmentation_camvid", "size": options.size, "rows": rows}
-        path.write_text(json.dumps(record, indent=2) + "\n")
-        path.with_suffix(".md").write_text(table(rows, options.size))
-    print(table(rows, options.size))
+        text = report(rows, options.size)
+        save(options.out, f"segmentation_camvid_{options.size}", {"size": options.size, "rows": rows}, text)
+    print(report(rows, options.size))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = training_command_line(__doc__, SIZES, "camvid")
     parser.add_argument("--root", required=True, help="CamVid: train, trainannot, val, valannot")
     parser.add_argument("--weights", required=True, help="ImageNet weights of timm's mobilenetv2_100")
-    parser.add_argument("--size", choices=SIZES, default="reduced")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--labelled", type=int, nargs="+", default=[30], help="labelled images of 367")
-    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks/camvid"), help="folder of the runs")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every run")
     return parser.parse_args()
 
 
 def run(method: str, labelled: int, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train one method with one seed; the labelled images differ between seeds and are the same for all methods."""
-    folder = options.runs / options.size
-    run_dir = folder / f"{method}-{labelled}-{seed}"
     warm_up, after = STEPS[options.size]
     if method == WARM_UP:
         choice = ["algorithm=supervised", f"steps={warm_up}", f"evaluate_every={warm_up // EVALUATIONS[options.size]}"]
     else:
         choice = [*METHODS[method], f"steps={after}", f"evaluate_every={after // EVALUATIONS[options.size]}"]
     overrides = [*SIZES[options.size], *choice, *options.overrides]
-    places = [f"dataset.root={options.root}", f"model.weights={options.weights}", f"run_dir={run_dir}"]
+    places = [f"dataset.root={options.root}", f"model.weights={options.weights}"]
+    places.append(f"run_dir={place(method, labelled, seed, options)}")
     if method != WARM_UP:
-        places.append(f"init_from={folder / f'{WARM_UP}-{labelled}-{seed}' / 'last.pt'}")
-    config = compose(
-        [
-            *("experiment=camvid", f"dataset.labelled={labelled}", "dataset.unlabelled_truth=true", f"seed={seed}"),
-            *places,
-            *overrides,
-        ]
-    )
-    train(config)
-    result = json.loads((run_dir / "result.json").read_text())
-    figures = ("last", "best", "training", "seconds", "peak_memory_gib")
-    origin = ("command", "python", "versions", "hardware", "commit")
+        places.append(f"init_from={place(WARM_UP, labelled, seed, options) / 'last.pt'}")
+    settings = ["experiment=camvid", f"dataset.labelled={labelled}", "dataset.unlabelled_truth=true", f"seed={seed}"]
+    settings += [*places, *overrides]
+    row = trained(settings, read_only=options.finished)
+    on_cpu = row["peak_memory_gib"] is None and not options.finished
     return {
         "method": method,
         "labelled": labelled,
         "seed": seed,
-        "steps": config["steps"],
         "overrides": overrides,
-        **{key: result[key] for key in (*figures, *origin)},
-        "resident_memory_gib": resident_memory(config) if result["peak_memory_gib"] is None else None,
+        **row,
+        "resident_memory_gib": resident_memory(compose(settings)) if on_cpu else None,
     }
+
+
+def place(method: str, labelled: int, seed: int, options: argparse.Namespace) -> Path:
+    runs: Path = options.runs
+    return runs / options.size / f"{method}-{labelled}-{seed}"
 
 
 def resident_memory(config: dict[str, Any]) -> float:
@@ -119,15 +108,10 @@ def _memory_of_one_step(config: dict[str, Any]) -> float:
     return resident_memory_gib()
 
 
-def table(rows: list[dict[str, Any]], size: str) -> str:
+def report(rows: list[dict[str, Any]], size: str) -> str:
     """Mean ± standard deviation over seeds, and the difference to labels only, paired by seed, as Markdown."""
-    lines = [
-        f"# CamVid, {size} size",
-        "",
-        "| labels | method | seeds | mIoU last | mIoU best | last − labels only, paired | coverage % | purity % |"
-        " seconds | peak GiB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = ("labels", "method", "seeds", "mIoU last", "mIoU best", "last − labels only, paired", "coverage %")
+    cells = []
     for labelled in sorted({row["labelled"] for row in rows}):
         group = [row for row in rows if row["labelled"] == labelled]
         base = {row["seed"]: row["last"]["miou"] for row in group if row["method"] == "supervised"}
@@ -136,17 +120,15 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
             if not own:
                 continue
             paired = [row["last"]["miou"] - base[row["seed"]] for row in own if row["seed"] in base]
-            cells = [
-                *(str(labelled), method, str(len(own))),
-                spread([row["last"]["miou"] for row in own]),
-                spread([row["best"]["miou"] for row in own]),
-                spread(paired) if method not in (WARM_UP, "supervised") else "–",
-                spread([100 * row["training"]["coverage"] for row in own if "coverage" in row["training"]]),
-                spread([100 * row["training"]["purity"] for row in own if "purity" in row["training"]]),
-                f"{statistics.mean(row['seconds'] for row in own):.0f}",
-                memory(own),
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+            cells.append(
+                [
+                    *(str(labelled), method, str(len(own))),
+                    spread([row["last"]["miou"] for row in own]),
+                    spread([row["best"]["miou"] for row in own]),
+                    spread(paired if method not in (WARM_UP, "supervised") else []),
+                    *(share(own, "coverage"), share(own, "purity"), seconds(own), memory(own)),
+                ]
+            )
     warm_up, after = STEPS[size]
     note = (
         f"Every method continues the warm-up of its labels and seed: {warm_up} steps on labels, then {after} "
@@ -155,19 +137,13 @@ def table(rows: list[dict[str, Any]], size: str) -> str:
         "libraries included, while it takes one step. Seconds: of training; to be compared where the hardware of the "
         "rows, threads included, agrees."
     )
-    return "\n".join([*lines, "", note, ""])
+    lines = table((*head, "purity %", "seconds", "peak GiB"), cells)
+    return "\n".join([f"# CamVid, {size} size", "", *lines, "", note, ""])
 
 
 def memory(rows: list[dict[str, Any]]) -> str:
     found = [row["peak_memory_gib"] or row.get("resident_memory_gib") for row in rows]
     return f"{max(known):.2f}" if (known := [gib for gib in found if gib]) else "–"
-
-
-def spread(values: list[float]) -> str:
-    if not values:
-        return "–"
-    mean = f"{statistics.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.1f}"
 
 
 if __name__ == "__main__":

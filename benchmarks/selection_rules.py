@@ -30,6 +30,7 @@ import rule_figures
 import segmentation_camvid
 import torch
 from numpy.lib.format import open_memmap
+from recorded import command_line, positive, save, spread, table
 from rule_figures import CONFIDENCE, COVERAGES, LEARNED, NONE, ORACLE
 from torch import Tensor, nn
 
@@ -56,19 +57,16 @@ class Data(NamedTuple):
 def main() -> None:
     options = parse()
     torch.set_grad_enabled(False)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"selectors_{options.data}.json"
     rows: list[dict[str, Any]] = []
     for labelled, seed in itertools.product(options.labelled, options.seeds):
         rows += model_rows(labelled, seed, options)
-        record = {"benchmark": "selectors", "data": options.data, "about": ABOUT[options.data], **provenance()}
-        path.write_text(json.dumps(record | {"rows": rows}, indent=2) + "\n")
-        path.with_suffix(".md").write_text(report(rows, options.data, options.settle))
+        record = {"data": options.data, "about": ABOUT[options.data], **provenance(), "rows": rows}
+        save(options.out, f"selectors_{options.data}", record, report(rows, options.data, options.settle))
     print(report(rows, options.data, options.settle))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line(__doc__)
     parser.add_argument("data", choices=DATA)
     parser.add_argument("--root", required=True, help="folder of the data set")
     parser.add_argument(
@@ -79,7 +77,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--settle", type=int, default=3000, help="steps in which rules with memory settle")
     parser.add_argument("--runs", type=Path, help="labels-only models; default: runs/benchmarks/DATA")
     parser.add_argument("--predictions", type=Path, default=Path("runs/benchmarks/selectors"))
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument(
         "--set", nargs="+", default=[], dest="overrides", metavar="KEY=VALUE", help="for every training"
     )
@@ -126,7 +123,7 @@ def camvid(folder: Path, labelled: int, seed: int, options: argparse.Namespace) 
         ):
             order = np.random.default_rng(seed).permutation(len(samples)).tolist()
             pairs = ((samples[i].image.float() / 255, samples[i].mask) for i in order)
-            save(folder, name, predicted(task, run.model, pairs, stride=6), len(samples))
+            save_predictions(folder, name, predicted(task, run.model, pairs, stride=6), len(samples))
     return Data({name: saved(folder, name) for name in PARTS}, batch=4, thinning=2)
 
 
@@ -152,7 +149,7 @@ def predicted(task: Task, model: nn.Module, pairs: Iterable[tuple[Tensor, Tensor
         yield task.predict(model, inputs)[place], mirrored[place], label[place].unsqueeze(0)
 
 
-def save(folder: Path, name: str, batches: Iterator[Arrays], samples: int) -> None:
+def save_predictions(folder: Path, name: str, batches: Iterator[Arrays], samples: int) -> None:
     """Write arrays batch by batch; the labels' file gets its name last, as a sign that all is there."""
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Any] = []
@@ -206,7 +203,7 @@ def _classified(
         for name, samples in parts.items():
             order = np.random.default_rng(seed).permutation(len(samples)).tolist()[:POOL]
             chosen = (samples[i] for i in order)
-            save(folder, name, _predicted(task, run.model, chosen), len(order))
+            save_predictions(folder, name, _predicted(task, run.model, chosen), len(order))
     return Data({name: saved(folder, name) for name in PARTS}, batch=64, thinning=1)
 
 
@@ -264,25 +261,28 @@ def report(rows: list[dict[str, Any]], data: str, settled: int) -> str:
         own = [row for row in rows if row["labelled"] == labelled]
         models = len({row["seed"] for row in own})
         lines += [f"## {labelled} labels, {models} model(s), {own[0]['samples']:,} samples each", ""]
-        lines += [*table(own, group), "", *verdict(own, group), ""]
+        lines += [*rule_table(own, group), "", *verdict(own, group), ""]
     also = "" if data == "camvid" else ", daformer (a share of an image; cutmix_seg is that of the batch)"
     return "\n".join([*lines, NOTE.format(group=group, groups=GROUPS[group], settled=f"{settled:,}", also=also), ""])
 
 
-def table(rows: list[dict[str, Any]], group: str) -> list[str]:
+def rule_table(rows: list[dict[str, Any]], group: str) -> list[str]:
     head = ["rule", "coverage", "purity", "gap", "AURC pooled", f"AURC per {group}", *(f"@{c:g}" for c in COVERAGES)]
-    lines = ["| " + " | ".join([*head, "classes"]) + " |", "|---" * (len(head) + 1) + "|"]
+    cells = []
     for rule in dict.fromkeys(row["rule"] for row in rows):
         own = [row for row in rows if row["rule"] == rule]
-        cells = [
-            rule,
-            *(_mean([row[key] for row in own if key in row], 1) for key in ("coverage", "purity")),
-            *(spread([row[key] for row in own if key in row]) for key in ("gap", "aurc", "aurc_group")),
-            *(_mean([row["purity_at"][str(c)] for row in own], 1) for c in COVERAGES),
-            " / ".join(_mean([row["classes_at"][str(c)] for row in own if "classes_at" in row], 0) for c in COVERAGES),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        cells.append(
+            [
+                rule,
+                *(_mean([row[key] for row in own if key in row], 1) for key in ("coverage", "purity")),
+                *(spread([row[key] for row in own if key in row], 2) for key in ("gap", "aurc", "aurc_group")),
+                *(_mean([row["purity_at"][str(c)] for row in own], 1) for c in COVERAGES),
+                " / ".join(
+                    _mean([row["classes_at"][str(c)] for row in own if "classes_at" in row], 0) for c in COVERAGES
+                ),
+            ]
+        )
+    return table([*head, "classes"], cells)
 
 
 def verdict(rows: list[dict[str, Any]], group: str) -> list[str]:
@@ -300,35 +300,36 @@ def verdict(rows: list[dict[str, Any]], group: str) -> list[str]:
     for key, words in (("aurc", "pooled AURC"), ("aurc_group", f"AURC per {group}")):
         order = sorted(names, key=lambda name: statistics.mean(of[name, seed][key] for seed in seeds))
         plain = [name for name in order if name not in LEARNED]
-        lower = [name for name in order if _clear([-x for x in paired(name, CONFIDENCE, key)])]
-        higher = [name for name in order if _clear(paired(name, CONFIDENCE, key))]
-        best = f"{order[0]} ({spread(paired(order[0], CONFIDENCE, key))} against confidence)"
+        lower = [name for name in order if _clearly([-x for x in paired(name, CONFIDENCE, key)])]
+        higher = [name for name in order if _clearly(paired(name, CONFIDENCE, key))]
+        best = f"{order[0]} ({spread(paired(order[0], CONFIDENCE, key), 2)} against confidence)"
         if order[0] in LEARNED:
-            best += f"; of the rules without held-out labels {plain[0]} ({spread(paired(plain[0], CONFIDENCE, key))})"
+            best += (
+                f"; of the rules without held-out labels {plain[0]} ({spread(paired(plain[0], CONFIDENCE, key), 2)})"
+            )
         said.append(f"- {words}: best {best}. Below confidence's, that is better: {_listed(lower)}.")
         said.append(f"  Above it, worse: {_listed(higher)}. The others rank as confidence, within noise.")
     gaps = {name: [of[name, seed].get("gap", 0.0) for seed in seeds] for name in names}
     order = sorted(names, key=lambda name: -statistics.mean(gaps[name]))
-    positive = [name for name in order if _clear(gaps[name])]
-    negative = [name for name in order if _clear([-gap for gap in gaps[name]])]
+    positive = [name for name in order if _clearly(gaps[name])]
+    negative = [name for name in order if _clearly([-gap for gap in gaps[name]])]
     said.append(
         f"- Purity at the rule's own coverage, against confidence at the same: best {order[0]} "
-        f"({spread(gaps[order[0]])} points). Purer than confidence: {_listed(positive)}. "
+        f"({spread(gaps[order[0]], 2)} points). Purer than confidence: {_listed(positive)}. "
         f"Less pure: {_listed(negative)}."
     )
     for name in ("csl", "covar"):
         said.append(
-            f"- {name}: {spread(paired(name, NONE, 'aurc'))} of pooled AURC against no selection, "
-            f"{spread(paired(name, CONFIDENCE, 'aurc'))} against confidence, per {group} "
-            f"{spread(paired(name, CONFIDENCE, 'aurc_group'))}; gap at its own coverage {spread(gaps[name])}."
+            f"- {name}: {spread(paired(name, NONE, 'aurc'), 2)} of pooled AURC against no selection, "
+            f"{spread(paired(name, CONFIDENCE, 'aurc'), 2)} against confidence, per {group} "
+            f"{spread(paired(name, CONFIDENCE, 'aurc_group'), 2)}; gap at its own coverage {spread(gaps[name], 2)}."
         )
     return said
 
 
-def _clear(differences: list[float], least: float = 0.005) -> bool:
+def _clearly(differences: list[float]) -> bool:
     """Whether paired differences are positive beyond their standard deviation, and beyond rounding."""
-    noise = statistics.stdev(differences) if len(differences) > 1 else 0.0
-    return statistics.mean(differences) > max(noise, least)
+    return positive(differences, least=0.005)
 
 
 def _listed(names: list[str]) -> str:
@@ -336,15 +337,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _mean(values: list[float], digits: int) -> str:
-    # Adding 0 makes the minus of a rounded zero vanish.
-    return f"{round(statistics.mean(values), digits) + 0.0:.{digits}f}" if values else "–"
-
-
-def spread(values: list[float], digits: int = 2) -> str:
-    if not values:
-        return "–"
-    mean = _mean(values, digits)
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+    return spread([statistics.mean(values)] if values else [], digits)
 
 
 if __name__ == "__main__":
