@@ -30,23 +30,25 @@ class ReliableRegions(Selector):
     A point of a stranger, an object of no known class, is often predicted with confidence. Its image as a whole gives
     it away: its objects are less clearly of different classes, and what surrounds them is less clearly background. And
     a mistake gives itself away in its region, over which confidence wavers. One program weighs the three: over a mixed
-    pool they rise and fall together, and the direction in which they do is its optimum. What is predicted as background
+    pool they rise and fall together, and the direction in which they do is its optimum. The better side of a pool may
+    be bad all the same, so that a region also has to be more likely right than wrong. What is predicted as background
     needs a rule of its own: objects that were missed are among it, few beside all that is right, but many beside the
     objects, so that only a strict rule keeps them out.
 
-    Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ]``; z are I, C and l of the point,
-    centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) - mean H(p)``
-    over the foreground, the information that a point has on the class, and C the mean confidence of the background; l
-    the mean log-odds of the foreground within a square around the point; P solves :func:`solve_partition` for their
-    correlation matrix, negative entries as 0; τ splits the ``1ᵀP z`` of the window in two with the least variance
-    within
+    Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C and l of
+    the point, centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) -
+    mean H(p)`` over the foreground, the information that a point has on the class, and C the mean confidence of the
+    background; l the mean log-odds of the foreground within a square around the point; P solves :func:`solve_partition`
+    for their correlation matrix, negative entries as 0; τ splits the ``1ᵀP z`` of the window in two with the least
+    variance within
 
     State: I, C and l of the last W points, of all processes; and that of the rule inside.
 
     Cost: six passes beside those of the rule for the background, and a sort of W numbers.
 
     Use: unlabelled pools of which a good part shows other things than the classes, and images that are mostly one class
-    that is none, a ground. The pool is always split: of one without strangers the less clear part is left out, too.
+    that is none, a ground. The pool is always split: of one without strangers the less clear part is left out, too. Of
+    a network that is sure and wrong, as after training on very few labels, it takes too much.
 
     Source: this library. The program is the relaxed two-way partition of CSL, arXiv 2509.16704, §3.3, of points with
     centred features, rounded by the best split along its optimum. I is the measure of BALD, arXiv 1112.5745, over an
@@ -106,9 +108,9 @@ class ReliableRegions(Selector):
             seen = dict(zip(_EVIDENCE, own[:, :, places], strict=True))
             self.past.add(foreground.reshape_as(region)[:, places], **seen)
         past = torch.cat([self.past.column(name) for name in _EVIDENCE])
-        reliable = on_the_better_side(own, past, self.past.filled)
+        better = on_the_better_side(own, past, self.past.filled)
         # A window without points, in evaluation before any training, says nothing.
-        reliable = (reliable | ~self.past.filled.any()).view_as(foreground)
+        reliable = ((better | ~self.past.filled.any()) & (region >= 0)).view_as(foreground)
         kept = (foreground & reliable).to(around.weight.dtype)
         return replace(
             around,

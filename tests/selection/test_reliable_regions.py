@@ -75,9 +75,9 @@ def split_by_trial(scores: np.ndarray) -> float:
 def test_the_foreground_on_the_worse_side_of_the_window_is_left_out() -> None:
     rule = ReliableRegions(FixedThreshold(0.5), background=1, window=200, reach=3)
     seen = np.zeros((0, 3))
-    left_out = 0
+    left_out = unlikely_but_better = 0
     for step in range(3):
-        logits = random_logits((4, 4, 7, 6), seed=step) * torch.linspace(0.2, 1.5, 4)[:, None, None, None]
+        logits = random_logits((4, 4, 7, 6), seed=step) * torch.linspace(0.2, 0.9, 4)[:, None, None, None]
         valid = torch.rand(4, 7, 6, generator=torch.Generator().manual_seed(step)) < 0.8
         weight = rule(logits, valid).weight
         p = logits.double().softmax(1)
@@ -89,11 +89,15 @@ def test_the_foreground_on_the_worse_side_of_the_window_is_left_out() -> None:
         direction = direction * direction.sum()  # the sums of the projector's columns
         threshold = split_by_trial(centred @ direction)
         for b in range(4):
-            expected = ((own[b] - seen.mean(0)) / seen.std(0)) @ direction >= threshold
+            better = ((own[b] - seen.mean(0)) / seen.std(0)) @ direction >= threshold
+            likely = own[b][:, 2] >= 0  # mean log-odds
+            unlikely_but_better += int((better & ~likely).sum())
+            expected = better & likely
             assert np.array_equal(weight[b][foreground[b]].numpy(), expected.astype(float))
             left_out += int((~expected).sum())
         assert torch.equal(weight[~foreground], (valid & (p.amax(1) >= 0.5))[~foreground].double())
     assert 50 < left_out < 250
+    assert unlikely_but_better > 5
 
 
 def test_strangers_are_left_out_and_their_background_is_kept() -> None:
@@ -163,8 +167,14 @@ def test_the_rule_inside_learns_from_labels() -> None:
 
 
 def test_in_evaluation_before_any_training_the_foreground_is_kept() -> None:
-    logits = random_logits((2, 4, 50))
+    logits = 5 * random_logits((2, 4, 50))
     assert bool((ReliableRegions(NoSelection()).eval()(logits).weight == 1).all())
+
+
+def test_of_a_pool_that_is_all_doubtful_nothing_is_kept() -> None:
+    logits = torch.zeros(4, 3, 60, dtype=torch.float64)
+    logits[:, 1] = torch.linspace(0.1, 0.6, 240, dtype=torch.float64).view(4, 60)  # of three classes, at most 0.48
+    assert not ReliableRegions(NoSelection())(logits).weight.any()
 
 
 @pytest.mark.parametrize(
