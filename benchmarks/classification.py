@@ -6,7 +6,7 @@
 On scikit-learn's digits, which come with it, 20, 40 and 100 labels; with `--cifar10` on CIFAR-10 from Parquet files, 40
 and 250. FixMatch is trained with nothing but the rule changed; `csl + mask` is CSL's own objective, whose second view
 hides trusted images. A small network. `--size full` takes 5,000 steps on the digits and 20,000 on CIFAR-10 (a GPU),
-`--size reduced` 250 and 400 (one CPU core, up to a minute a run).
+`--size reduced` 250 on both (one CPU core, up to a minute a run).
 
 The copies of CIFAR-10 at hand may be JPEG-lossy: error rates are comparable within the table and with no published one.
 The settings of the digits were chosen on the same validation images by FixMatch runs: they compare rules, and tell
@@ -46,7 +46,7 @@ METHODS = {
 LABELLED = {"digits": (20, 40, 100), "cifar10": (40, 250)}
 STEPS = {  # of the warm-up, of each method after it
     "full": {"digits": (500, 5000), "cifar10": (2000, 20000)},
-    "reduced": {"digits": (150, 250), "cifar10": (300, 400)},
+    "reduced": {"digits": (150, 250), "cifar10": (300, 250)},
 }
 # Moving averages of rules begin by trusting everything. The published .999 has hardly left that after 250 steps.
 MEMORY = {"full": 0.999, "reduced": 0.97}
