@@ -13,13 +13,14 @@ from torch.utils.data import Dataset
 
 from residual_ssl.data import IMAGE_SUFFIXES, ClassificationSource, read_image
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
-from residual_ssl.errors import ConfigError, InvalidInputError
+from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.classification.geometry import FlipAndCrop
 from residual_ssl.tasks.classification.metric import ClassificationConfusion, classification_figures
 from residual_ssl.tasks.classification.samples import AugmentedImages, PlainImages
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from residual_ssl.tasks.views import Views
 
 
 class ClassificationTask(Task):
@@ -68,8 +69,8 @@ class ClassificationTask(Task):
         self._source = source
         self._model = model
         self.weak = weak
-        self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
         self.normalisation = Normalisation(mean, std)
+        self._views = Views(self.normalisation, strong=strong, light=light, labelled=labelled)
         self._supervised_loss = supervised_loss
 
     @cached_property
@@ -90,10 +91,7 @@ class ClassificationTask(Task):
         return self._model(num_classes=self.num_classes)
 
     def view(self, inputs: Tensor, kind: str) -> Tensor:
-        if kind not in self._views:
-            raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
-        perturbation = self._views[kind]
-        return self.normalisation(inputs if perturbation is None else perturbation(inputs))
+        return self._views(inputs, kind)
 
     def display(self, view: Tensor) -> Tensor:
         """Views ``(B, C, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""

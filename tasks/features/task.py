@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.data import ClassificationSource
-from residual_ssl.errors import ConfigError, InvalidInputError
+from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.task import Task
 from residual_ssl.tasks.classification import ClassificationTask
+from residual_ssl.tasks.views import Views
 
 
 class FeatureTask(ClassificationTask):
@@ -55,11 +56,9 @@ class FeatureTask(ClassificationTask):
             source,
             partial(model, num_features=num_features),
             _Unchanged(),  # type: ignore[arg-type]
-            strong=strong,
-            light=light,
-            labelled=labelled,
             supervised_loss=supervised_loss,
         )
+        self._views = Views(strong=strong, light=light, labelled=labelled)  # without a normalisation
         self.num_features = num_features
 
     @cached_property
@@ -73,12 +72,6 @@ class FeatureTask(ClassificationTask):
                 f"dataset.num_features={length}"
             )
         return source
-
-    def view(self, inputs: Tensor, kind: str) -> Tensor:
-        if kind not in self._views:
-            raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
-        perturbation = self._views[kind]
-        return inputs if perturbation is None else perturbation(inputs)
 
     def read(self, path: Path) -> Tensor:
         return Task.read(self, path)

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
-from residual_ssl.errors import ConfigError, InvalidInputError
+from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
@@ -25,6 +25,7 @@ from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import Inference
 from residual_ssl.tasks.segmentation.samples import AugmentedSamples, PlainSamples
+from residual_ssl.tasks.views import Views
 
 
 class SegmentationTask(Task):
@@ -84,9 +85,9 @@ class SegmentationTask(Task):
         self.geometry = geometry
         self.labelled_geometry = geometry if labelled_geometry is None else labelled_geometry
         self._sampling = sampling
-        self._views = {"plain": None, "strong": strong, "light": light, "labelled": labelled}
         self.inference = Inference() if inference is None else inference
         self.normalisation = Normalisation(mean, std)
+        self._views = Views(self.normalisation, strong=strong, light=light, labelled=labelled)
         self._supervised_loss = supervised_loss
 
     @cached_property
@@ -109,10 +110,7 @@ class SegmentationTask(Task):
         return self._model(num_classes=self.num_classes)
 
     def view(self, inputs: Tensor, kind: str) -> Tensor:
-        if kind not in self._views:
-            raise InvalidInputError(f"view: got {kind!r}, expected one of {', '.join(self._views)}")
-        perturbation = self._views[kind]
-        return self.normalisation(inputs if perturbation is None else perturbation(inputs))
+        return self._views(inputs, kind)
 
     def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         return self._supervised_loss(logits, target, self.ignore_index)
