@@ -25,6 +25,8 @@ MASKED = (
     "+algorithm.branches.masked={_target_:residual_ssl.algorithms.InputBranch,weight:0.5,"
     "mask:{_target_:residual_ssl.TrustedMask,block:'${dataset.mask_block}'}}"
 )
+# Of moving averages, which begin by trusting everything. The published .999 has hardly left that after 100 steps.
+MEMORY = 0.97
 # Rules change nothing but the selector of one loss: L = (L_x + L_strong) / 2.
 METHODS = {
     "source only": ["algorithm=supervised"],
@@ -34,9 +36,14 @@ METHODS = {
     "no selection": ["algorithm=fixmatch", "selector=none"],
     "oracle": ["algorithm=fixmatch", "selector=oracle"],
     "fixed threshold": ["algorithm=fixmatch", "selector=fixed_threshold"],
-    "SoftMatch": ["algorithm=fixmatch", "selector=softmatch"],
+    "SoftMatch": ["algorithm=fixmatch", "selector=softmatch", f"selector.rule.momentum={MEMORY}"],
     "CSL": ["algorithm=fixmatch", "selector=csl"],
     "CoVar": ["algorithm=fixmatch", "selector=covar"],
+    "AdaMatch": ["algorithm=fixmatch", "selector=adamatch", f"+selector.momentum={MEMORY}"],
+    "CSL + alignment": [
+        *("algorithm=fixmatch", "selector=adamatch", f"+selector.momentum={MEMORY}", "~selector.rule.fraction"),
+        "selector.rule._target_=residual_ssl.ConvexSelector",
+    ],
     "CSL + TrustedMask": ["algorithm=fixmatch", "selector=csl", MASKED],
 }
 # Labelled images are augmented as strongly as the others, in every method.
