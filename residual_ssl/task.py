@@ -69,16 +69,16 @@ class Task(ABC):
         """A new model for ``num_classes`` classes.
 
         It is called as ``model(x)``, and, by algorithms with a feature branch, as ``model(x, perturbation, start)``,
-        which returns the logits and the logits of the perturbed features of the samples from ``start`` on.
+        which returns the logits and the logits of the perturbed features of the samples from ``start`` on; with
+        ``perturbed_only=True`` the latter alone.
         """
 
     @abstractmethod
     def view(self, inputs: Tensor, kind: str) -> Tensor:
         """Model input made of dataset inputs ``(B, …)``.
 
-        ``"plain"`` only normalises; ``"labelled"``, ``"strong"`` and ``"light"`` perturb first, each sample by
-        itself, and
-        move no point: labels of the plain view hold for all of them.
+        ``"plain"`` only normalises; ``"labelled"``, ``"strong"`` and ``"light"`` perturb first, each sample by itself,
+        and move no point: labels of the plain view hold for all of them.
         """
 
     def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:

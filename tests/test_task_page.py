@@ -1,0 +1,47 @@
+"""The task of one's own on docs/tasks.md keeps the contract of tasks, and trains from the files shown."""
+
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from task_contract import TaskContract
+
+from residual_ssl import Task, compose, train
+
+PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
+
+
+def shown(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
+
+
+@pytest.fixture
+def waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module on the page, in a folder with the configurations on the page."""
+    (module,) = shown("python")
+    (tmp_path / "waves.py").write_text(module)
+    names = re.findall(r"`configs/(\w+/waves\.yaml)`", PAGE)
+    for name, text in zip(names, shown("yaml"), strict=True):
+        (tmp_path / "configs" / name).parent.mkdir(parents=True)
+        (tmp_path / "configs" / name).write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(__import__("sys").modules, "waves", raising=False)
+    return importlib.import_module("waves")
+
+
+class TestWaves(TaskContract):
+    @pytest.fixture
+    def task(self, waves: Any) -> Task:
+        task: Task = waves.WaveTask()
+        return task
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "csl", "unimatch_v2", "mean_teacher"])
+@pytest.mark.usefixtures("waves")
+def test_it_trains_with_any_algorithm(algorithm: str, tmp_path: Path) -> None:
+    length = ["steps=2", "warmup_steps=0", "labelled_batch=2", "unlabelled_batch=2"]
+    choice = ["dataset=waves", f"algorithm={algorithm}", f"run_dir={tmp_path / 'run'}", *length]
+    result = train(compose(choice, config_dir=tmp_path / "configs"))
+    assert 0 < result.last["accuracy"] < 100
