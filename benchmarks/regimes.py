@@ -272,8 +272,13 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     closed = scores.gaps_closed(best)
     share = f", {spread(closed)} % of the gap" if closed else ""
     figures = f"**{best}** ({spread(scores.gains(best, 'none'))} over none{share})"
-    helps = positive(scores.gains(best, "none"))
-    words.append(f"Best: {figures}." if helps else f"No rule clearly beats no selection; highest mean: {figures}.")
+    better = [rule for rule in order if positive(scores.gains(rule, "none"))]
+    if best in better:
+        words.append(f"Best: {figures}.")
+    elif better:
+        words.append(f"Highest mean: {figures}, not clearly above none; clearly above it: {', '.join(better)}.")
+    else:
+        words.append(f"No rule clearly beats no selection; highest mean: {figures}.")
     level = [rule for rule in order[1:] if not positive(scores.gains(best, rule))]
     if complete < 2:
         words.append("One seed: no order between the rules can be told from noise.")
