@@ -85,7 +85,7 @@ AFTER = {  # the rate of the methods: at the warm-up's, small batches of pseudo-
 }
 STEPS = {  # of the warm-up, of each method after it
     "full": {"pacs": (500, 5000), "mnist_to_mnist_m": (1000, 5000), "adapt_digit_scenes": (300, 1500)},
-    "reduced": {"pacs": (300, 80), "mnist_to_mnist_m": (1200, 150), "adapt_digit_scenes": (150, 75)},
+    "reduced": {"pacs": (300, 80), "mnist_to_mnist_m": (1200, 150), "adapt_digit_scenes": (600, 150)},
 }
 EVALUATIONS = 2  # of each run, the last step among them
 DRAWN = 1000  # images of a set at the reduced size
