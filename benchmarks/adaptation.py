@@ -45,10 +45,12 @@ METHODS = {
         "selector.rule._target_=residual_ssl.ConvexSelector",
     ],
     "CSL + TrustedMask": ["algorithm=fixmatch", "selector=csl", MASKED],
+    "ReliableRegions": ["algorithm=fixmatch", "selector=reliable_regions"],
 }
 # Labelled images are augmented as strongly as the others, in every method.
 AUGMENTED = "task.labelled={_target_:residual_ssl.perturbations.RandAugment}"
 CLASSIFIERS_ONLY = ("DANN", "CDAN")
+SCENES_ONLY = ("ReliableRegions",)
 PAIRS = {
     "photo-sketch": ["experiment=pacs", "source=photo", "target=sketch", AUGMENTED],
     "photo-cartoon": ["experiment=pacs", "source=photo", "target=cartoon", AUGMENTED],
@@ -95,7 +97,7 @@ def main() -> None:
     options = parse()
     rows: list[dict[str, Any]] = []
     for seed, pair, method in itertools.product(options.seeds, options.pairs, [WARM_UP, *options.methods]):
-        if method in CLASSIFIERS_ONLY and experiment_of(pair) == "adapt_digit_scenes":
+        if method in (CLASSIFIERS_ONLY if experiment_of(pair) == "adapt_digit_scenes" else SCENES_ONLY):
             continue
         if options.finished and not is_finished(place(pair, method, seed, options)):
             continue

@@ -21,6 +21,7 @@ from residual_ssl.models import SmallSegmenter
 from residual_ssl.perturbations import ClassMix, CutMix, FeatureDropout
 from residual_ssl.selection import OracleSelection
 from residual_ssl.task import Batch, Task
+from residual_ssl.tasks.views import Views
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(task: Task) -> None:
 def test_without_branches_it_is_cross_entropy_on_the_labels(task: Task) -> None:
     model = task.build_model().eval()
     labelled = batch_of(task, "labelled")
-    task._views["labelled"] = None  # type: ignore[attr-defined]
+    task._views = Views(task.normalisation)  # type: ignore[attr-defined]
     output = ConsistencyAlgorithm().step(model, task, labelled, None)
     expected = labelled_cross_entropy(model(task.view(labelled["input"], "plain")), labelled["target"])
     torch.testing.assert_close(output.loss, expected)
@@ -119,7 +120,7 @@ def test_cutmix_mixes_inputs_labels_and_weights_with_the_same_boxes(task: Task) 
     inputs = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 64, 64) / 4
     logits = torch.nn.functional.one_hot(torch.arange(4), 11).float().view(4, 11, 1, 1).expand(4, 11, 64, 64) * 9
     selection = FixedThreshold(0.5)(logits)
-    task._views["strong"] = None  # type: ignore[attr-defined]
+    task._views = Views(task.normalisation)  # type: ignore[attr-defined]
     torch.manual_seed(0)
     x, mixed = InputBranch(1.0, mix=CutMix(probability=1.0))(task, inputs, selection)
     shown = (x[:, 0] - task.view(inputs[:1], "plain")[:, 0, 0, 0]).mul(4 * 0.229).round().long()
@@ -135,7 +136,7 @@ def test_pasted_points_show_the_labelled_image_and_have_its_labels_in_full(task:
         "target": torch.tensor([3, 7, 255, 9]).repeat_interleave(16).expand(4, 64, 64),
     }
     selection = FixedThreshold(0.9)(torch.zeros(4, 11, 64, 64), torch.zeros(4, 64, 64, dtype=torch.bool))
-    task._views["strong"] = None  # type: ignore[attr-defined]
+    task._views = Views(task.normalisation)  # type: ignore[attr-defined]
     torch.manual_seed(0)
     x, mixed = InputBranch(1.0, paste=ClassMix())(task, inputs, selection, labelled)
     light, dark = (task.view(images[:1], "plain")[0, 0, 0, 0] for images in (labelled["input"], inputs))
@@ -182,7 +183,7 @@ def test_the_masked_branch_erases_trusted_points_of_the_light_view_only(task: Ta
     logits[:, 1, :32] = 9
     selection = FixedThreshold(0.9)(logits)
     assert torch.equal(selection.trusted, trusted)
-    task._views |= {"strong": None, "light": None}  # type: ignore[attr-defined]
+    task._views = Views(task.normalisation)  # type: ignore[attr-defined]
     torch.manual_seed(0)
     x, _ = InputBranch(1.0, mask=TrustedMask(ratio=1.0, block=8, probability=0.5))(task, inputs, selection)
     plain = task.view(inputs, "plain")

@@ -19,12 +19,13 @@ from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import CutMix
 from residual_ssl.selection import OracleSelection
 from residual_ssl.task import Batch, Task
+from residual_ssl.tasks.views import Views
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
     made: Task = build(tiny_config(tmp_path)["task"], "task")
-    made._views["labelled"] = None  # type: ignore[attr-defined]
+    made._views = Views(made.normalisation)  # type: ignore[attr-defined]
     return made
 
 
