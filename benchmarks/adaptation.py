@@ -19,6 +19,7 @@ from typing import Any
 
 from recorded import WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
 
+from residual_ssl.engine.provenance import portable
 from residual_ssl.engine.run_log import read_log
 
 MASKED = (
@@ -147,7 +148,7 @@ def run(method: str, pair: str, seed: int, options: argparse.Namespace) -> dict[
         "pair": pair,
         "method": method,
         "seed": seed,
-        "overrides": overrides,
+        "overrides": list(map(portable, overrides)),
         "chosen_by": effective["chosen_by"],
         "best_by_labels": max(logged.get(f"validation/{row['metric']}", 0.0) for logged in read_log(run_dir)),
         **row,
