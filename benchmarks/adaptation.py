@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
-from recorded import WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
+from recorded import MEMORY, WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
 
 from residual_ssl.engine.provenance import portable
 from residual_ssl.engine.run_log import read_log
@@ -26,8 +25,6 @@ MASKED = (
     "+algorithm.branches.masked={_target_:residual_ssl.algorithms.InputBranch,weight:0.5,"
     "mask:{_target_:residual_ssl.TrustedMask,block:'${dataset.mask_block}'}}"
 )
-# Of moving averages, which begin by trusting everything. The published .999 has hardly left that after 100 steps.
-MEMORY = 0.97
 # Rules change nothing but the selector of one loss: L = (L_x + L_strong) / 2.
 METHODS = {
     "source only": ["algorithm=supervised"],
@@ -143,13 +140,11 @@ def run(method: str, pair: str, seed: int, options: argparse.Namespace) -> dict[
         where.append(f"model.weights={options.weights}")
     overrides += options.overrides
     row = trained([*overrides, *where], read_only=options.finished)
-    effective = json.loads((run_dir / "result.json").read_text())["effective"]
     return {
         "pair": pair,
         "method": method,
         "seed": seed,
         "overrides": list(map(portable, overrides)),
-        "chosen_by": effective["chosen_by"],
         "best_by_labels": max(logged.get(f"validation/{row['metric']}", 0.0) for logged in read_log(run_dir)),
         **row,
     }

@@ -19,15 +19,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
 import classified
-from recorded import WARM_UP, is_finished, save, seconds, spread, table, trained, training_command_line
+from recorded import MEMORY, WARM_UP, is_finished, save, seconds, spread, table, trained, training_command_line
 
 from residual_ssl.engine.provenance import portable
+from residual_ssl.engine.run_log import read_log
 
 # In order of importance, as that is the order of the runs.
 METHODS = {
@@ -48,8 +48,7 @@ STEPS = {  # of the warm-up, of each method after it
     "full": {"digits": (500, 5000), "cifar10": (2000, 20000)},
     "reduced": {"digits": (150, 250), "cifar10": (300, 250)},
 }
-# Moving averages of rules begin by trusting everything. The published .999 has hardly left that after 250 steps.
-MEMORY = {"full": 0.999, "reduced": 0.97}
+MOMENTUM = {"full": 0.999, "reduced": MEMORY}  # of moving averages of rules
 PARTS = 5  # of the training whose coverage and purity are told apart
 
 
@@ -90,7 +89,7 @@ def run(data: str, labelled: int, method: str, seed: int, options: argparse.Name
     warm_up, after = STEPS[options.size][data]
     steps = warm_up if method == WARM_UP else after
     choice = ["algorithm=supervised"] if method == WARM_UP else METHODS[method]
-    choice = [part.format(memory=MEMORY[options.size]) for part in choice]
+    choice = [part.format(memory=MOMENTUM[options.size]) for part in choice]
     overrides = [*choice, f"steps={steps}", f"evaluate_every={steps}", "log_every=5", *options.overrides]
     if data == "digits":
         base = ["experiment=digits_classification", f"split={labelled}"]
@@ -113,7 +112,7 @@ def run(data: str, labelled: int, method: str, seed: int, options: argparse.Name
 
 def over_time(run_dir: Path, figure: str) -> list[float]:
     """Means of a training figure over equal parts of a run, in per cent; empty where the run has none."""
-    logged = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
+    logged = read_log(run_dir)
     values = [100 * row[f"train/{figure}"] for row in logged if f"train/{figure}" in row]
     ends = [round(len(values) * part / PARTS) for part in range(PARTS + 1)]
     return [statistics.mean(values[a:b]) for a, b in itertools.pairwise(ends) if b > a]

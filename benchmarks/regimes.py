@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import classified
 from recorded import (
+    MEMORY,
     WARM_UP,
     is_finished,
     positive,
@@ -69,8 +70,6 @@ REGIMES = {
         cifar10=True,
     ),
 }
-# Of moving averages, which begin by trusting everything. The published .999 has hardly left that after 300 steps.
-MEMORY = 0.97
 # In order of importance, as that is the order of the runs: the first FIRST of them for all regimes before the others.
 RULES = {
     "none": ["selector=none"],

@@ -106,7 +106,6 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
                 self.estimator_ = _fitted(estimator, X[rows], labels, weight)
                 coverage.append(selection.coverage.item())
             self.weight_[~labelled] = selection.weight.double().numpy()
-            self.transduction_ = y.copy()
             pseudo = self.classes_[selection.label.numpy()]
             self.transduction_[~labelled] = np.where(self.weight_[~labelled] > 0, pseudo, y[~labelled])
         self.selector_ = selector

@@ -2,32 +2,30 @@
 
 import importlib
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from task_contract import TaskContract
+from test_documentation import blocks
 
 from residual_ssl import Task, compose, train
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
 
 
-def shown(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
-
-
 @pytest.fixture
 def waves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The module on the page, in a folder with the configurations on the page."""
-    (module,) = shown("python")
+    (module,) = blocks("python", PAGE)
     (tmp_path / "waves.py").write_text(module)
     names = re.findall(r"`configs/(\w+/waves\.yaml)`", PAGE)
-    for name, text in zip(names, shown("yaml"), strict=True):
+    for name, text in zip(names, blocks("yaml", PAGE), strict=True):
         (tmp_path / "configs" / name).parent.mkdir(parents=True)
         (tmp_path / "configs" / name).write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(__import__("sys").modules, "waves", raising=False)
+    monkeypatch.delitem(sys.modules, "waves", raising=False)
     return importlib.import_module("waves")
 
 

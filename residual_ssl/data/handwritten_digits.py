@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from sklearn.datasets import load_digits
 
 from residual_ssl.data.classified import ImageArrays
 from residual_ssl.errors import ConfigError
@@ -31,6 +30,8 @@ class HandwrittenDigits(ImageArrays):
     """
 
     def __init__(self, split: Literal["train", "validation"] = "train") -> None:
+        from sklearn.datasets import load_digits
+
         if split not in ("train", "validation"):
             raise ConfigError(f"split: got {split!r}, expected train or validation")
         bunch: Any = load_digits()

@@ -9,9 +9,9 @@ from typing import Self
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.models.frozen_batchnorm import freeze_layers
 
 FeaturePerturbation = Callable[[Tensor], Tensor]
 
@@ -140,9 +140,7 @@ class SegmentationModel(nn.Module, ABC):
         """Set train or eval mode; with ``freeze_batchnorm`` the encoder's BatchNorm layers stay in eval mode."""
         super().train(mode)
         if self.freeze_batchnorm:
-            for module in self.encoder.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            freeze_layers(self.encoder)
         return self
 
 

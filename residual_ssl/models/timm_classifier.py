@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from timm.models import group_parameters
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.models.backbone import create_classifier
 from residual_ssl.models.classification_model import ClassificationModel
+from residual_ssl.models.frozen_batchnorm import freeze_layers
 
 
 class TimmClassifier(ClassificationModel):
@@ -63,9 +63,7 @@ class TimmClassifier(ClassificationModel):
         """Set train or eval mode; with ``freeze_batchnorm`` the backbone's BatchNorm layers stay in eval mode."""
         super().train(mode)
         if self.freeze_batchnorm:
-            for module in self.encoder.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+            freeze_layers(self.encoder)
         return self
 
     def parameter_layers(self) -> list[list[nn.Parameter]]:

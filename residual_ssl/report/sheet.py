@@ -48,22 +48,28 @@ def judged_sheet(task: SheetTask, judged: JudgedSamples) -> str:
 @torch.no_grad()
 def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> str:
     """Samples spread over the validation set with the truth and what each run predicts; wrong ones in their colour."""
-    samples = runs[0].task.validation()
-    length = len(samples)  # type: ignore[arg-type]
+    data = runs[0].task.validation()
+    length = len(data)  # type: ignore[arg-type]
+    places = range(0, length, max(1, -(-length // _SHOWN)))
+    samples = [data[index] for index in places]
+    inputs = torch.stack([sample["input"] for sample in samples])
+    predicted = [_labels(run, inputs) for run in runs]
     figures = []
-    for index in range(0, length, max(1, -(-length // _SHOWN))):
-        sample = samples[index]
+    for i, (index, sample) in enumerate(zip(places, samples, strict=True)):
         truth = int(sample["target"])
         lines = [f"<b>{html.escape(_name(task, truth))}</b>"]
-        for run in runs:
-            device = next(run.network.parameters()).device
-            label = int(run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))[0].argmax(0))
-            colour = OUTCOMES[0 if label == truth else 2][1]
-            lines.append(
-                f'{html.escape(run.name)}: <span style="color:{colour}">{html.escape(_name(task, label))}</span>'
-            )
+        for run, labels in zip(runs, predicted, strict=True):
+            colour = OUTCOMES[0 if labels[i] == truth else 2][1]
+            label = html.escape(_name(task, labels[i]))
+            lines.append(f'{html.escape(run.name)}: <span style="color:{colour}">{label}</span>')
         figures.append(_figure(picture(_rgb(sample["input"]), f"validation {index}: image"), lines, "transparent"))
     return _sheet(figures)
+
+
+def _labels(run: FinishedRun, inputs: Tensor) -> list[int]:
+    device = next(run.network.parameters()).device
+    labels: list[int] = run.task.predict(run.network, inputs.to(device)).argmax(1).tolist()
+    return labels
 
 
 def _name(task: SheetTask, label: int) -> str:

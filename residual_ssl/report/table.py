@@ -106,7 +106,8 @@ def _notes(configs: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{ABSENT} where a run has none or the truth is not known."
     ]
     choices = sorted({config["task"]["choose_by"] for config in configs if config["task"].get("choose_by")})
-    notes += [f"Best: of a run with choose_by, the checkpoint that {', '.join(choices)} chose."] * bool(choices)
+    if choices:
+        notes.append(f"Best: of a run with choose_by, the checkpoint that {', '.join(choices)} chose.")
     starts = {config["init_from"] for config in configs}
     if starts != {None}:
         same = "All runs continue the same warm-up" if len(configs) > 1 else "The run continues the warm-up"

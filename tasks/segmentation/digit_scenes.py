@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from residual_ssl.data import OUTSIDE, DatasetSpec, Sample
@@ -141,6 +140,8 @@ def _chosen(index: int, share: float) -> bool:
 
 def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
     """Intensities ``(N, 8, 8)`` in [0, 1] and class ids ``(N,)`` for training and for validation scenes."""
+    from sklearn.datasets import load_digits
+
     bunch: Any = load_digits()
     order = np.random.default_rng([seed, len(_SUBSETS)]).permutation(len(bunch.target))
     images, labels = (bunch.images / 16).astype(np.float32)[order], bunch.target.astype(np.int64)[order] + 1

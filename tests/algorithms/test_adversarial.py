@@ -1,18 +1,15 @@
 """DomainAdversarial: DANN's and CDAN's loss, their schedule, and runs that continue and divide."""
 
 import math
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from tiny import tiny_config
 from torch.nn import functional as F
 from toy_domains import ShiftedVectors, toy_config
+from two_processes import run_on_two
 
 from residual_ssl import evaluate, train
 from residual_ssl.algorithms import DomainAdversarial
@@ -155,23 +152,16 @@ def test_a_run_starts_from_a_classifier_and_from_a_run_of_its_own_kind(tmp_path:
         assert torch.equal(reached[name if first == "dann" else f"network.{name}"], value), name
 
 
-def _train_on_two(rank: int, folder: str, port: int) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+def _train(rank: int, folder: Path) -> None:
     for name, method in METHODS.items():
-        train(toy_config(Path(folder) / name, method))
-    dist.destroy_process_group()
+        train(toy_config(folder / name, method))
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run directories of each method, trained on two processes."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_train_on_two, (str(folder), port), nprocs=2)
+    run_on_two(_train, folder)
     return folder
 
 

@@ -1,15 +1,12 @@
 """One run whatever divides its batches: two processes and micro-batches give the losses of one process."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from tiny import tiny_config, without_batchnorm
+from two_processes import run_on_two
 
 from residual_ssl import train
 from residual_ssl.engine.batchnorm import average_running_statistics
@@ -40,28 +37,21 @@ def samples() -> torch.Tensor:
     return torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 
 
-def _train_on_two(rank: int, folder: str, port: int) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+def _train(rank: int, folder: Path) -> None:
     for name, method in METHODS.items():
-        train(config(Path(folder) / name, *method))
-    train(config(Path(folder) / "accumulated", *METHODS["csl"], *EQUAL, "accumulate=2"))
+        train(config(folder / name, *method))
+    train(config(folder / "accumulated", *METHODS["csl"], *EQUAL, "accumulate=2"))
     layer = torch.nn.BatchNorm2d(3)
     layer(samples().chunk(2)[rank])
     average_running_statistics(layer)
-    torch.save(layer.state_dict(), f"{folder}/layer{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(layer.state_dict(), folder / f"layer{rank}.pt")
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Run directories of each method and of accumulated CSL, trained on two processes."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_train_on_two, (str(folder), port), nprocs=2)
+    run_on_two(_train, folder)
     return folder
 
 
