@@ -74,3 +74,9 @@ def class_counts(label: Tensor, keep: Tensor, num_classes: int) -> Tensor:
     return torch.zeros(label.shape[0], num_classes, dtype=torch.int64, device=label.device).scatter_add(
         1, label, keep.long()
     )
+
+
+def label_counts(target: Tensor, ignore_index: int, num_classes: int) -> Tensor:
+    """Number of labels of each class, int64 ``(K,)``, of class ids of any shape; ``ignore_index`` does not count."""
+    known = (target != ignore_index).reshape(1, -1)
+    return class_counts(torch.where(known, target.reshape(1, -1), 0), known, num_classes)[0]

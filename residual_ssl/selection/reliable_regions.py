@@ -13,6 +13,7 @@ from residual_ssl.selection.partition import solve_partition
 from residual_ssl.selection.past_points import PastPoints
 from residual_ssl.selection.point_features import log_odds
 from residual_ssl.selection.probabilities import log_probabilities
+from residual_ssl.selection.ranking import class_counts, label_counts
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -29,20 +30,25 @@ class ReliableRegions(Selector):
 
     A point of a stranger, an object of no known class, is often predicted with confidence. Its image as a whole gives
     it away: its objects are less clearly of different classes, and what surrounds them is less clearly background. And
-    a mistake gives itself away in its region, over which confidence wavers. One program weighs the three: over a mixed
-    pool they rise and fall together, and the direction in which they do is its optimum. The better side of a pool may
-    be bad all the same, so that a region also has to be more likely right than wrong. What is predicted as background
+    a mistake gives itself away in its region, over which confidence wavers. Where a network has begun to learn from
+    strangers, it is as sure of them as of anything; but then they crowd into a few classes, which become more frequent
+    than they are in the labels. One program weighs the four: over a mixed pool those that tell good from bad rise and
+    fall together, and the direction in which they do is its optimum; one that opposes them is left out. The better side
+    of a pool may be bad all the same, so that a region also has to be more likely right than wrong. What is predicted
+    as background
     needs a rule of its own: objects that were missed are among it, few beside all that is right, but many beside the
     objects, so that only a strict rule keeps them out.
 
-    Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C and l of
+    Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C, l and r of
     the point, centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) -
     mean H(p)`` over the foreground, the information that a point has on the class, and C the mean confidence of the
-    background; l the mean log-odds of the foreground within a square around the point; P solves :func:`solve_partition`
-    for their correlation matrix, negative entries as 0; τ splits the ``1ᵀP z`` of the window in two with the least
-    variance within
+    background; l the mean log-odds of the foreground within a square around the point; ``r = log (q_y + 1/W)/(p_y +
+    1/W)``, q the shares of the classes in the labels without the background, p those in the W predictions, r = 0 before
+    any labels; P solves :func:`solve_partition` for their correlation matrix, negative entries as 0; τ splits the
+    ``1ᵀP z`` of the window in two with the least variance within
 
-    State: I, C and l of the last W points, of all processes; and that of the rule inside.
+    State: I, C, l and y of the last W points, of all processes; the number of labels of each class so far, over all
+    processes; and that of the rule inside.
 
     Cost: six passes beside those of the rule for the background, and a sort of W numbers.
 
@@ -52,7 +58,7 @@ class ReliableRegions(Selector):
 
     Source: this library. The program is the relaxed two-way partition of CSL, arXiv 2509.16704, §3.3, of points with
     centred features, rounded by the best split along its optimum. I is the measure of BALD, arXiv 1112.5745, over an
-    image.
+    image; q/p that of distribution alignment, arXiv 1911.09785, as a feature.
 
     Args:
         around: judges the points of the background.
@@ -63,7 +69,7 @@ class ReliableRegions(Selector):
     ``forward`` takes logits ``(B, K, *S)``, and what the rule inside needs.
 
     Raises:
-        InvalidInputError: a background, window or reach out of range.
+        InvalidInputError: a background, window or reach out of range; a background that is not among the classes.
 
     Example:
         >>> import torch
@@ -74,6 +80,8 @@ class ReliableRegions(Selector):
         tensor([[1., 1., 1.],
                 [1., 0., 0.]])
     """
+
+    labels: Tensor
 
     def __init__(self, around: Selector, background: int = 0, window: int = 4096, reach: int = 13) -> None:
         super().__init__()
@@ -87,16 +95,25 @@ class ReliableRegions(Selector):
         self.background = background
         self.reach = reach
         self.evidence = around.evidence
-        self.past = PastPoints(window, **dict.fromkeys(_EVIDENCE, torch.float64))
+        self.past = PastPoints(window, **dict.fromkeys(_EVIDENCE, torch.float64), label=torch.int64)
+        self.add_class_state("labels", torch.zeros, "sum")
 
     def begin(self, steps: int) -> None:
         self.around.begin(steps)
 
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+        if self.training:
+            self.size_states(logits.shape[1])
+            counts = label_counts(target, ignore_index, logits.shape[1])
+            self.labels.add_(self.reduced("labels", counts.to(self.labels.dtype)))
         self.around.observe(logits, target, ignore_index)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
         around: Selection = self.around(logits, valid, **evidence)
+        classes = logits.shape[1]
+        if self.background >= classes:
+            raise InvalidInputError(f"background: got {self.background}, expected one of the {classes} class ids")
+        self.size_states(classes)
         points = judged_points(logits, valid)
         foreground = points.valid & (points.label != self.background)
         log_p = log_probabilities(logits, points)
@@ -106,8 +123,11 @@ class ReliableRegions(Selector):
         if self.training:
             places = torch.arange(0, region.shape[1], -(-region.shape[1] // _PLACES), device=region.device)
             seen = dict(zip(_EVIDENCE, own[:, :, places], strict=True))
-            self.past.add(foreground.reshape_as(region)[:, places], **seen)
-        past = torch.cat([self.past.column(name) for name in _EVIDENCE])
+            label = points.label.reshape_as(region)[:, places]
+            self.past.add(foreground.reshape_as(region)[:, places], **seen, label=label)
+        ratio = self._share_ratio(classes)
+        own = torch.cat([own, ratio[points.label].reshape_as(region).unsqueeze(0)])
+        past = torch.cat([*map(self.past.column, _EVIDENCE), ratio[self.past.column("label")]])
         better = on_the_better_side(own, past, self.past.filled)
         # A window without points, in evaluation before any training, says nothing.
         reliable = ((better | ~self.past.filled.any()) & (region >= 0)).view_as(foreground)
@@ -117,6 +137,14 @@ class ReliableRegions(Selector):
             weight=torch.where(foreground, kept, around.weight),
             trusted=torch.where(foreground, reliable, around.trusted),
         )
+
+    def _share_ratio(self, classes: int) -> Tensor:
+        """r of each class ``(K,)``, float64."""
+        predicted = class_counts(self.past.column("label"), self.past.column("filled"), classes)[0].double()
+        wanted = self.labels.double().clone()
+        wanted[self.background] = 0
+        p, q = (counts / counts.sum().clamp(min=1) + 1 / self.past.size for counts in (predicted, wanted))
+        return (q / p).log() * (wanted.sum() > 0)
 
     def extra_repr(self) -> str:
         return f"background={self.background}, reach={self.reach}"

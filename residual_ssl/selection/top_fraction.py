@@ -12,7 +12,7 @@ from residual_ssl.features import judged_points
 from residual_ssl.selection.arguments import check_choice, check_confidence
 from residual_ssl.selection.past_points import PastPoints
 from residual_ssl.selection.probabilities import grouped
-from residual_ssl.selection.ranking import class_counts, class_rank_thresholds
+from residual_ssl.selection.ranking import class_counts, class_rank_thresholds, label_counts
 from residual_ssl.selection.schedule import ScheduledSelector
 from residual_ssl.selection.selection import Selection
 
@@ -85,11 +85,9 @@ class TopFraction(ScheduledSelector):
     def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.balance != "labelled" or not self.training:
             return
-        classes = logits.shape[1]
-        self.size_states(classes)
-        known = (target != ignore_index).reshape(1, -1)
-        label = torch.where(known, target.reshape(1, -1), 0)
-        self.labels.add_(self.reduced("labels", class_counts(label, known, classes)[0].to(self.labels.dtype)))
+        self.size_states(logits.shape[1])
+        counts = label_counts(target, ignore_index, logits.shape[1])
+        self.labels.add_(self.reduced("labels", counts.to(self.labels.dtype)))
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         self.size_states(logits.shape[1])

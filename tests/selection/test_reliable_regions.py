@@ -33,7 +33,7 @@ class TestOfNoSelection(RegionsContract):
 
 class TestOfConfidenceSeparableLearning(RegionsContract):
     def make(self) -> ReliableRegions:
-        return ReliableRegions(ConvexSelector(), background=2, reach=3)
+        return ReliableRegions(ConvexSelector(), background=1, reach=3)
 
 
 class TestOfASecondPrediction(RegionsContract):
@@ -72,9 +72,13 @@ def split_by_trial(scores: np.ndarray) -> float:
     return float(ordered[best - 1] + ordered[best]) / 2
 
 
-def test_the_foreground_on_the_worse_side_of_the_window_is_left_out() -> None:
+@pytest.mark.parametrize("labels", [[], [0, 0, 1, 1, 1, 2, 3, 3, 3, 3]])
+def test_the_foreground_on_the_worse_side_of_the_window_is_left_out(labels: list[int]) -> None:
     rule = ReliableRegions(FixedThreshold(0.5), background=1, window=200, reach=3)
-    seen = np.zeros((0, 3))
+    for part in (labels[:4], labels[4:]):
+        rule.observe(torch.zeros(1, 4, len(part) + 1), torch.tensor([[*part, 255]]))
+    wanted = {k: labels.count(k) / (sum(label != 1 for label in labels) or 1) for k in (0, 2, 3)}
+    seen, classes = np.zeros((0, 3)), np.zeros(0, dtype=int)
     left_out = unlikely_but_better = 0
     for step in range(3):
         logits = random_logits((4, 4, 7, 6), seed=step) * torch.linspace(0.2, 0.9, 4)[:, None, None, None]
@@ -83,13 +87,19 @@ def test_the_foreground_on_the_worse_side_of_the_window_is_left_out() -> None:
         p = logits.double().softmax(1)
         foreground = valid & (p.argmax(1) != 1)
         own = [evidence_by_definition(p[b], foreground[b], valid[b], 3) for b in range(4)]
-        seen = np.concatenate([seen, *own])[-200:]
-        centred = (seen - seen.mean(0)) / seen.std(0)
-        direction = np.linalg.eigh(np.clip(np.corrcoef(seen.T), 0, None))[1][:, -1]
+        label = [p[b].argmax(0)[foreground[b]].numpy() for b in range(4)]
+        seen, classes = np.concatenate([seen, *own])[-200:], np.concatenate([classes, *label])[-200:]
+        window, ratios = seen, {k: math.log((wanted[k] + 1 / 200) / (np.mean(classes == k) + 1 / 200)) for k in wanted}
+        if labels:
+            own = [np.column_stack([rows, [ratios[k] for k in of]]) for rows, of in zip(own, label, strict=True)]
+            window = np.column_stack([seen, [ratios[k] for k in classes]])
+        mean, scale = window.mean(0), window.std(0)
+        centred = (window - mean) / scale
+        direction = np.linalg.eigh(np.clip(np.corrcoef(window.T), 0, None))[1][:, -1]
         direction = direction * direction.sum()  # the sums of the projector's columns
         threshold = split_by_trial(centred @ direction)
         for b in range(4):
-            better = ((own[b] - seen.mean(0)) / seen.std(0)) @ direction >= threshold
+            better = ((own[b] - mean) / scale) @ direction >= threshold
             likely = own[b][:, 2] >= 0  # mean log-odds
             unlikely_but_better += int((better & ~likely).sum())
             expected = better & likely
@@ -113,6 +123,25 @@ def test_strangers_are_left_out_and_their_background_is_kept() -> None:
     assert not weight[strangers][foreground[strangers]].any()
     assert bool((weight[~strangers] == 1).all())
     assert bool((weight[~foreground] == 1).all())
+
+
+def test_strangers_that_have_been_learned_are_left_out_by_the_shares_of_the_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    strangers = torch.arange(40) % 2 == 0
+    truth = torch.tensor([0, 0, 1, 2, 3, 4]).repeat_interleave(10).expand(40, -1)
+    foreground, strange = truth > 0, strangers[:, None].expand_as(truth)
+    # The network is surer of strangers, which it takes for class 4, and of their ground than of what it was taught.
+    taken = torch.where(foreground & strange, 4, truth)
+    ground = 3 + 0.5 * strangers + torch.rand(40, generator=generator, dtype=torch.float64)
+    sureness = torch.where(foreground, torch.where(strange, 5.0, 4.0), ground[:, None])
+    logits = torch.nn.functional.one_hot(taken, 5).mT * sureness[:, None]
+    logits = logits + 0.3 * torch.randn(logits.shape, generator=generator, dtype=torch.float64)
+    unlabelled, labelled = ReliableRegions(NoSelection()), ReliableRegions(NoSelection())
+    labelled.observe(logits, truth)
+    assert bool((unlabelled(logits).weight[foreground & strange] == 1).all())
+    weight = labelled(logits).weight
+    assert not weight[foreground & strange].any()
+    assert bool((weight[foreground & ~strange] == 1).float().mean() > 0.7)
 
 
 def test_a_mistake_within_an_image_is_left_out_by_its_region() -> None:
@@ -188,3 +217,8 @@ def test_of_a_pool_that_is_all_doubtful_nothing_is_kept() -> None:
 def test_wrong_choices_are_named(options: dict[str, int], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         ReliableRegions(FixedThreshold(), **options)
+
+
+def test_a_background_that_is_no_class_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="background: got 4, expected one of the 4 class ids"):
+        ReliableRegions(FixedThreshold(), background=4)(random_logits((2, 4, 5)))
