@@ -136,9 +136,10 @@ def test_strangers_that_have_been_learned_are_left_out_by_the_shares_of_the_clas
     sureness = torch.where(foreground, torch.where(strange, 5.0, 4.0), ground[:, None])
     logits = torch.nn.functional.one_hot(taken, 5).mT * sureness[:, None]
     logits = logits + 0.3 * torch.randn(logits.shape, generator=generator, dtype=torch.float64)
-    unlabelled, labelled = ReliableRegions(NoSelection()), ReliableRegions(NoSelection())
+    of_ground, labelled = ReliableRegions(NoSelection()), ReliableRegions(NoSelection())
+    of_ground.observe(logits, torch.zeros_like(truth))  # says nothing of the other classes
     labelled.observe(logits, truth)
-    assert bool((unlabelled(logits).weight[foreground & strange] == 1).all())
+    assert bool((of_ground(logits).weight[foreground & strange] == 1).all())
     weight = labelled(logits).weight
     assert not weight[foreground & strange].any()
     assert bool((weight[foreground & ~strange] == 1).float().mean() > 0.7)
