@@ -175,12 +175,15 @@ def class_ids(
         Ids in ``classes``; :data:`OUTSIDE` for classes that are not among them, None without a label.
 
     Raises:
-        ConfigError: wanted classes that the dataset does not have.
+        ConfigError: wanted classes that the dataset does not have, or that are no names.
 
     Example:
         >>> class_ids([0, 2, -1, 1], ["dog", "cat"], ["cat", "car", "dog"], "pets")
         (1, 0, None, -1)
     """
+    numbers = [name for name in classes if not isinstance(name, str)]
+    if numbers:
+        raise ConfigError(f"classes: got {numbers[0]!r}, expected names, strings; quote it, as '{numbers[0]}'")
     wanted = {name: place for place, name in enumerate(classes)}
     if names is None and any(isinstance(label, str) for label in raw):
         names = sorted({label for label in raw if isinstance(label, str)})

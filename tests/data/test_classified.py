@@ -32,6 +32,11 @@ def test_a_class_that_the_data_set_does_not_have_is_named() -> None:
         class_ids([0, 1], ["cat", "cow"], ["cat", "dog"], "pets")
 
 
+def test_numbers_as_names_of_classes_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"classes: got 7, expected names, strings; quote it, as '7'"):
+        class_ids(["7", "8"], ["6", 7, 8], None, "digits")  # type: ignore[list-item]
+
+
 def test_a_subset_keeps_images_names_and_if_asked_labels() -> None:
     samples = arrays([3, 4, None, 5])
     some = ClassifiedSubset(samples, [3, 0])
