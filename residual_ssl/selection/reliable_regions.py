@@ -35,17 +35,16 @@ class ReliableRegions(Selector):
     than they are in the labels. One program weighs the four: over a mixed pool those that tell good from bad rise and
     fall together, and the direction in which they do is its optimum; one that opposes them is left out. The better side
     of a pool may be bad all the same, so that a region also has to be more likely right than wrong. What is predicted
-    as background
-    needs a rule of its own: objects that were missed are among it, few beside all that is right, but many beside the
-    objects, so that only a strict rule keeps them out.
+    as background needs a rule of its own: objects that were missed are among it, few beside all that is right, but many
+    beside the objects, so that only a strict rule keeps them out.
 
     Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C, l and r of
     the point, centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) -
     mean H(p)`` over the foreground, the information that a point has on the class, and C the mean confidence of the
-    background; l the mean log-odds of the foreground within a square around the point; ``r = log (q_y + 1/W)/(p_y +
-    1/W)``, q the shares of the classes in the labels without the background, p those in the W predictions, r = 0 before
-    any labels; P solves :func:`solve_partition` for their correlation matrix, negative entries as 0; τ splits the
-    ``1ᵀP z`` of the window in two with the least variance within
+    background; l the mean log-odds, within ±30, of the foreground in a square around the point; ``r = log (q_y +
+    1/W)/(p_y + 1/W)``, q the shares of the classes in the labels without the background, p those in the W predictions,
+    r = 0 before any labels; P solves :func:`solve_partition` for their correlation matrix, negative entries as 0; τ
+    splits the ``1ᵀP z`` of the window in two with the least variance within
 
     State: I, C, l and y of the last W points, of all processes; the number of labels of each class so far, over all
     processes; and that of the rule inside.
@@ -53,8 +52,9 @@ class ReliableRegions(Selector):
     Cost: six passes beside those of the rule for the background, and a sort of W numbers.
 
     Use: unlabelled pools of which a good part shows other things than the classes, and images that are mostly one class
-    that is none, a ground. The pool is always split: of one without strangers the less clear part is left out, too. Of
-    a network that is sure and wrong, as after training on very few labels, it takes too much.
+    that is none, a ground. Classes that the pool knows should be about as frequent in it as in the labels. The pool is
+    always split: of one without strangers the less clear part is left out, too. Of a network that is sure and wrong, as
+    after training on very few labels, it takes too much.
 
     Source: this library. The program is the relaxed two-way partition of CSL, arXiv 2509.16704, §3.3, of points with
     centred features, rounded by the best split along its optimum. I is the measure of BALD, arXiv 1112.5745, over an

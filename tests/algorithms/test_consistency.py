@@ -183,14 +183,13 @@ def test_the_masked_branch_erases_trusted_points_of_the_light_view_only(task: Ta
     logits[:, 1, :32] = 9
     selection = FixedThreshold(0.9)(logits)
     assert torch.equal(selection.trusted, trusted)
-    task._views = Views(task.normalisation)  # type: ignore[attr-defined]
+    task._views = Views(task.normalisation, strong=torch.nn.Hardtanh(0.2, 0.3))  # type: ignore[attr-defined]
     torch.manual_seed(0)
     x, _ = InputBranch(1.0, mask=TrustedMask(ratio=1.0, block=8, probability=0.5))(task, inputs, selection)
-    plain = task.view(inputs, "plain")
-    erased = (x != plain).any(1)
-    masked = erased.flatten(1).any(1)
+    strong = task.view(inputs, "strong")
+    masked = (x != strong).flatten(1).any(1)
     assert 0 < int(masked.sum()) < 4
-    assert torch.equal(x[:, :, 32:], plain[:, :, 32:])
+    assert torch.equal(x[masked][:, :, 32:], task.view(inputs, "light")[masked][:, :, 32:])
     assert not x[masked][:, :, :32].any()
 
 
