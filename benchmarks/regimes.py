@@ -53,6 +53,8 @@ class Regime(NamedTuple):
 REGIMES = {
     "clean": Regime("48 labelled scenes, nothing wrong", []),
     "letters": Regime("60 % of the unlabelled scenes hold letters, of no class", ["dataset.source.letters=0.6"]),
+    "fewer letters": Regime("30 % of the unlabelled scenes hold letters", ["dataset.source.letters=0.3"]),
+    "more letters": Regime("85 % of the unlabelled scenes hold letters", ["dataset.source.letters=0.85"]),
     "corrupted": Regime(
         "60 % of the unlabelled scenes under heavy noise, blur or next to no contrast",
         ["dataset.source.corrupted=0.6"],
