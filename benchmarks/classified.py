@@ -1,4 +1,4 @@
-"""CIFAR-10 and PACS from Parquet files (columns ``image`` and ``label``), as overrides of the classification task."""
+"""CIFAR-10, MNIST and PACS from Parquet files (columns ``image`` and ``label``), as overrides of the classification."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 #: The six animals that open-set benchmarks take as known; the four vehicles are the strangers.
 ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
+#: Handwritten 0 to 4 are known; 5 to 9 are the strangers.
+LOW_DIGITS = ("'0'", "'1'", "'2'", "'3'", "'4'")
 PACS = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
 
 
@@ -21,6 +23,21 @@ def cifar10(root: str | Path, labelled: int, *, classes: tuple[str, ...] = CIFAR
         *("dataset.weak.size=32", "dataset.weak.padding=4", "dataset.weak.flip=0.5", "dataset.mask_block=8"),
         *("dataset.strong.only=null", "dataset.strong.cutout=0.5"),
         *("dataset.mean=[0.491,0.482,0.447]", "dataset.std=[0.247,0.244,0.262]"),
+        *("optimizer.lr=0.003", "evaluation_batch=500"),
+    ]
+
+
+def mnist(root: str | Path, labelled: int, *, classes: tuple[str, ...] = LOW_DIGITS) -> list[str]:
+    """A small network on the images of ``ROOT/train.parquet``, validated on ``ROOT/test.parquet``.
+
+    Strangers as for CIFAR-10.
+    """
+    return [
+        *_data(classes, ("train", Path(root) / "train.parquet"), ("test", Path(root) / "test.parquet")),
+        *(f"dataset.labelled={labelled}", "++dataset.source.strangers=unlabelled", "++model.widths=[16,32,64]"),
+        *("dataset.weak.size=32", "dataset.weak.padding=2", "dataset.weak.flip=0.0", "dataset.mask_block=8"),
+        *("dataset.strong.only=null", "dataset.strong.cutout=0.5"),
+        *("dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.5,0.5,0.5]"),
         *("optimizer.lr=0.003", "evaluation_batch=500"),
     ]
 

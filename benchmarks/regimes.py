@@ -1,13 +1,14 @@
 """Selection rules where pseudo-labels go wrong: each rule continues one labels-only warm-up, nothing but it changes.
 
     python benchmarks/regimes.py --size reduced --seeds 0 1 2
-    python benchmarks/regimes.py --size reduced --seeds 0 1 2 --cifar10 CIFAR10
+    python benchmarks/regimes.py --size reduced --seeds 0 1 2 --cifar10 CIFAR10 --mnist MNIST
 
 A regime is a way in which data are difficult: strangers in the unlabelled pool, corrupted images, classes of unlike
 frequency, hardly any labels, a warm-up cut short. UniMatch is trained on the embedded digit scenes, of which nothing is
 read from outside. `--size full` takes 800 unlabelled scenes and 300 steps after the warm-up (a GPU), `--size half` 400
 and 150 (one CPU core, 40 s a run), `--size reduced` 400 smaller scenes and 100 steps (one CPU core, 17 s a run). With
-`--cifar10` there is one regime of real images, too: a pool of which two fifths are of classes that are not asked for.
+`--cifar10` and `--mnist` there are regimes of real images, too: pools of which two fifths and half are of classes that
+are not asked for.
 
 Runs are done one by one, those of the first rules for all regimes and seeds before those of the others; the results
 file is written after each. A run that was cut off is continued, a finished one only read. The truth of unlabelled
@@ -20,6 +21,7 @@ import argparse
 import itertools
 import statistics
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,12 +44,12 @@ from residual_ssl.engine.provenance import portable
 
 
 class Regime(NamedTuple):
-    """What is difficult, in words and as overrides; steps of the warm-up, None for those of the size."""
+    """What is difficult, in words and as overrides; steps of the warm-up, None for those of the size; which data."""
 
     about: str
     overrides: list[str]
     warm_up: int | None = None
-    cifar10: bool = False
+    data: str = "scenes"
 
 
 REGIMES = {
@@ -69,8 +71,19 @@ REGIMES = {
         "CIFAR-10 (JPEG-lossy copies), 240 labelled images of the six animals; two fifths of the pool are vehicles. "
         "FixMatch, a small network; accuracy on animals",
         [],
-        cifar10=True,
+        data="cifar10",
     ),
+    "open set of digits": Regime(
+        "MNIST, 25 labelled images of 0 to 4; half of the pool are 5 to 9. FixMatch, a small network; accuracy on 0 to "
+        "4",
+        [],
+        data="mnist",
+    ),
+}
+# Real images of some classes, with those of the others in the pool: overrides by folder.
+IMAGES = {
+    "cifar10": partial(classified.cifar10, labelled=240, classes=classified.ANIMALS),
+    "mnist": partial(classified.mnist, labelled=25),
 }
 # In order of importance, as that is the order of the runs: the first FIRST of them for all regimes before the others.
 RULES = {
@@ -84,6 +97,7 @@ RULES = {
     "softmatch": ["selector=softmatch", f"selector.rule.momentum={MEMORY}"],
     "image share (daformer)": ["selector=daformer"],
     "confidence": ["selector=ael"],
+    "adamatch": ["selector=adamatch", f"++selector.momentum={MEMORY}"],
 }
 FIRST = 5
 NEED_SCENES = ("reliable regions", "image share (daformer)")
@@ -96,8 +110,12 @@ SIZES = {
         "dataset.mask_block=6",
     ],
 }
-STEPS = {"full": (300, 300), "half": (300, 150), "reduced": (300, 100)}  # of the warm-up, of each rule after it
-CIFAR10_STEPS = {"full": (2000, 10000), "half": (300, 600), "reduced": (300, 200)}
+# Of the warm-up, of each rule after it.
+STEPS = {
+    "scenes": {"full": (300, 300), "half": (300, 150), "reduced": (300, 100)},
+    "cifar10": {"full": (2000, 10000), "half": (300, 600), "reduced": (300, 200)},
+    "mnist": {"full": (200, 2000), "half": (200, 600), "reduced": (200, 300)},
+}
 
 
 def main() -> None:
@@ -117,7 +135,7 @@ def order(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
     first = [WARM_UP, *list(RULES)[:FIRST]]
     for rules in (first, [rule for rule in RULES if rule not in first]):
         for regime, seed, rule in itertools.product(options.regimes, options.seeds, rules):
-            fits = not (REGIMES[regime].cifar10 and rule in NEED_SCENES)
+            fits = REGIMES[regime].data == "scenes" or rule not in NEED_SCENES
             if fits and rule in (WARM_UP, *options.rules):
                 yield regime, seed, rule
 
@@ -125,33 +143,35 @@ def order(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
 def parse() -> argparse.Namespace:
     parser = training_command_line(__doc__, SIZES, "regimes")
     parser.add_argument("--regimes", nargs="+", choices=REGIMES, help="default: all that have their data")
-    parser.add_argument("--cifar10", type=Path, help="folder with train.parquet and test.parquet")
+    for name in IMAGES:
+        parser.add_argument(f"--{name}", type=Path, help="folder with train.parquet and test.parquet")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=BY_DEFAULT)
     options = parser.parse_args()
-    embedded = [name for name, regime in REGIMES.items() if not regime.cifar10]
-    options.regimes = options.regimes or (list(REGIMES) if options.cifar10 else embedded)
-    if not options.cifar10 and set(options.regimes) - set(embedded):
-        parser.error("the regime of real images needs --cifar10 FOLDER")
+    at_hand = [name for name, regime in REGIMES.items() if regime.data == "scenes" or getattr(options, regime.data)]
+    options.regimes = options.regimes or at_hand
+    for name in options.regimes:
+        if name not in at_hand:
+            parser.error(f"the regime {name!r} needs --{REGIMES[name].data} FOLDER")
     return options
 
 
 def run(regime: str, rule: str, seed: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train with one rule and seed; data and warm-up differ between seeds and are the same for all rules."""
     about = REGIMES[regime]
-    warm_up, after = (CIFAR10_STEPS if about.cifar10 else STEPS)[options.size]
+    warm_up, after = STEPS[about.data][options.size]
     if rule == WARM_UP:
         steps = about.warm_up or warm_up
         choice = ["algorithm=supervised", f"steps={steps}", f"evaluate_every={steps}"]
     else:
-        algorithm = "fixmatch" if about.cifar10 else "unimatch"
+        algorithm = "unimatch" if about.data == "scenes" else "fixmatch"
         choice = [f"algorithm={algorithm}", *RULES[rule], f"steps={after}", f"evaluate_every={after}"]
         choice.append(f"init_from={place(regime, WARM_UP, seed, options) / 'last.pt'}")
-    if about.cifar10:
-        data = classified.cifar10(options.cifar10, 240, classes=classified.ANIMALS)
-        overrides = ["unlabelled_batch=48", *choice, *options.overrides]
-    else:
+    if about.data == "scenes":
         data = ["experiment=digits"]
         overrides = [*SIZES[options.size], *about.overrides, *choice, *options.overrides]
+    else:
+        data = IMAGES[about.data](getattr(options, about.data))
+        overrides = ["unlabelled_batch=48", *choice, *options.overrides]
     where = [f"seed={seed}", f"run_dir={place(regime, rule, seed, options)}"]
     row = trained([*data, *overrides, *where], read_only=options.finished)
     return {"regime": regime, "rule": rule, "seed": seed, "overrides": list(map(portable, overrides)), **row}
@@ -181,16 +201,18 @@ def report(rows: list[dict[str, Any]], size: str) -> str:
             verdict(group),
             "",
         ]
-    (warm_up, after), cifar10 = STEPS[size], " and ".join(map(str, CIFAR10_STEPS[size]))
-    return "\n".join([*lines, NOTE.format(warm_up=warm_up, after=after, cifar10=cifar10), ""])
+    steps = {name: "{} and {}".format(*STEPS[name][size]) for name in IMAGES}
+    warm_up, after = STEPS["scenes"][size]
+    return "\n".join([*lines, NOTE.format(warm_up=warm_up, after=after, **steps), ""])
 
 
 NOTE = (
     "Mean ± standard deviation over seeds. Every rule continues the warm-up of its seed: {warm_up} steps on labels "
     "unless the regime says otherwise, then {after} steps of UniMatch under a new learning rate schedule ({cifar10} "
-    "on CIFAR-10). Differences are paired by seed, of the last step. Gap closed: (rule − none) / (oracle − none), by "
-    "seed. Coverage and purity: weighted means over the last 100 training steps, of the unlabelled batch. The moving "
-    "averages of FreeMatch and SoftMatch have a momentum of .97, for the published .999 is made for longer runs. "
+    "on CIFAR-10, {mnist} on MNIST). Differences are paired by seed, of the last step. Gap closed: (rule − none) / "
+    "(oracle − none), by seed. Coverage and purity: weighted means over the last 100 training steps, of the unlabelled "
+    "batch. The moving averages of FreeMatch, SoftMatch and AdaMatch have a momentum of .97, for the published .999 is "
+    "made for longer runs. "
     "Seconds: of training, on a machine shared with other work unless the hardware says otherwise. Ahead of another, "
     "or different from it, is said of a rule only where the paired difference is larger than its own standard "
     "deviation, which for three seeds is a low bar."
