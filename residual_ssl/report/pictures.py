@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import matplotlib
@@ -40,6 +41,11 @@ class DrawnTask(Protocol):
 
     def draw_labels(self, label: Tensor) -> Tensor:
         """Class ids ``(H, W)`` as colours ``(3, H, W)`` in [0, 1]."""
+
+
+def class_name(names: Sequence[str], label: int) -> str:
+    """Name of a class id; of one that is out of range, what a stranger is."""
+    return names[label] if 0 <= label < len(names) else "none of the classes"
 
 
 def outcome_map(selection: Selection, truth: Tensor, known: Tensor) -> Tensor:

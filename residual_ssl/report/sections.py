@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from residual_ssl.report.curves import curves
-from residual_ssl.report.pictures import NOT_JUDGED, OUTCOMES, DrawnTask, figure_image, outcome_map, picture, trust_map
+from residual_ssl.report.pictures import (
+    NOT_JUDGED,
+    OUTCOMES,
+    DrawnTask,
+    class_name,
+    figure_image,
+    outcome_map,
+    picture,
+    trust_map,
+)
 from residual_ssl.report.plane import plane
 from residual_ssl.report.runs import FinishedRun
 from residual_ssl.report.samples import JudgedSamples, judged_samples
@@ -185,7 +194,7 @@ def _class_legend(task: DrawnTask, labels: Tensor) -> str:
     """The classes that occur, in their colours."""
     present = [i for i in torch.unique(labels).tolist() if i != task.ignore_index]
     colours = (task.draw_labels(torch.tensor([present]))[:, 0].T * 255).round().int().tolist()
+    names = [class_name(task.class_names, i) for i in present]
     return _legend(
-        "classes",
-        [(task.class_names[i], "#{:02x}{:02x}{:02x}".format(*rgb)) for i, rgb in zip(present, colours, strict=True)],
+        "classes", [(name, "#{:02x}{:02x}{:02x}".format(*rgb)) for name, rgb in zip(names, colours, strict=True)]
     )

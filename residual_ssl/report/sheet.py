@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from residual_ssl.report.pictures import NOT_JUDGED, OUTCOMES, picture
+from residual_ssl.report.pictures import NOT_JUDGED, OUTCOMES, class_name, picture
 from residual_ssl.report.runs import FinishedRun
 from residual_ssl.report.samples import JudgedSamples
 
@@ -40,7 +40,7 @@ def judged_sheet(task: SheetTask, judged: JudgedSamples) -> str:
             right = int(chosen.label[i]) == truth
             colour = OUTCOMES[2 * (not right) + (not chosen.trusted[i])][1]
             if not right:
-                lines.append(f"is {html.escape(_name(task, truth))}")
+                lines.append(f"is {html.escape(class_name(task.class_names, truth))}")
         figures.append(_figure(picture(_rgb(judged.inputs[i]), f"sample {i + 1}: image"), lines, colour))
     return _sheet(figures)
 
@@ -57,10 +57,10 @@ def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> str:
     figures = []
     for i, (index, sample) in enumerate(zip(places, samples, strict=True)):
         truth = int(sample["target"])
-        lines = [f"<b>{html.escape(_name(task, truth))}</b>"]
+        lines = [f"<b>{html.escape(class_name(task.class_names, truth))}</b>"]
         for run, labels in zip(runs, predicted, strict=True):
             colour = OUTCOMES[0 if labels[i] == truth else 2][1]
-            label = html.escape(_name(task, labels[i]))
+            label = html.escape(class_name(task.class_names, labels[i]))
             lines.append(f'{html.escape(run.name)}: <span style="color:{colour}">{label}</span>')
         figures.append(_figure(picture(_rgb(sample["input"]), f"validation {index}: image"), lines, "transparent"))
     return _sheet(figures)
@@ -70,10 +70,6 @@ def _labels(run: FinishedRun, inputs: Tensor) -> list[int]:
     device = next(run.network.parameters()).device
     labels: list[int] = run.task.predict(run.network, inputs.to(device)).argmax(1).tolist()
     return labels
-
-
-def _name(task: SheetTask, label: int) -> str:
-    return task.class_names[label] if 0 <= label < len(task.class_names) else "none of the classes"
 
 
 def _rgb(image: Tensor) -> Tensor:

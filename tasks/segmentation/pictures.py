@@ -8,15 +8,18 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from residual_ssl.data import DatasetSpec
+from residual_ssl.data import OUTSIDE, DatasetSpec
 
 _VOID = (255, 255, 255)
 
 
 def coloured(label: Tensor, spec: DatasetSpec) -> Tensor:
-    """Class ids ``(H, W)`` in the colours of the specification, float ``(3, H, W)`` in [0, 1]; ignored points white."""
+    """Class ids ``(H, W)`` in the colours of the specification, float ``(3, H, W)`` in [0, 1].
+
+    Ignored points, and those of no class, are white.
+    """
     colours = torch.tensor(_palette(spec), dtype=torch.float32, device=label.device) / 255
-    known = torch.where(label == spec.ignore_index, spec.num_classes, label)
+    known = torch.where((label == spec.ignore_index) | (label == OUTSIDE), spec.num_classes, label)
     return colours[known].permute(2, 0, 1)
 
 

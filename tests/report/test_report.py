@@ -184,6 +184,16 @@ def test_the_plane_is_drawn_where_there_is_nothing_to_separate(valid: bool) -> N
     assert ("trusted" in figure.axes[0].get_title()) == valid
 
 
+def test_strangers_have_a_name_of_their_own_in_the_legend(tmp_path: Path) -> None:
+    strange = ["algorithm=csl", "dataset.source.letters=1.0", f"run_dir={tmp_path / 'run'}"]
+    train(compose(["experiment=digits", *strange, *SMALL, *SHORT]))
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    unlabelled, validation = re.findall(r"<p class=legend><b>classes</b>.*?</p>", page, re.S)
+    assert "none of the classes" in unlabelled
+    assert "none of the classes" not in validation
+
+
 def test_the_four_outcomes_have_their_colours() -> None:
     label = torch.tensor([[1, 1, 2, 2]])
     trusted = torch.tensor([[True, False, True, False]])
