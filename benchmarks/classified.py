@@ -10,6 +10,12 @@ ANIMALS = ("bird", "cat", "deer", "dog", "frog", "horse")
 #: Handwritten 0 to 4 are known; 5 to 9 are the strangers.
 LOW_DIGITS = ("'0'", "'1'", "'2'", "'3'", "'4'")
 PACS = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+#: A small network on images of 32 pixels; images of other classes are strangers in the pool.
+SMALL = (
+    *("++dataset.source.strangers=unlabelled", "++model.widths=[16,32,64]", "dataset.weak.size=32"),
+    *("dataset.mask_block=8", "dataset.strong.only=null", "dataset.strong.cutout=0.5"),
+    *("optimizer.lr=0.003", "evaluation_batch=500"),
+)
 
 
 def cifar10(root: str | Path, labelled: int, *, classes: tuple[str, ...] = CIFAR10) -> list[str]:
@@ -19,26 +25,18 @@ def cifar10(root: str | Path, labelled: int, *, classes: tuple[str, ...] = CIFAR
     """
     return [
         *_data(classes, ("train", Path(root) / "train.parquet"), ("test[:3000]", Path(root) / "test.parquet")),
-        *(f"dataset.labelled={labelled}", "++dataset.source.strangers=unlabelled", "++model.widths=[16,32,64]"),
-        *("dataset.weak.size=32", "dataset.weak.padding=4", "dataset.weak.flip=0.5", "dataset.mask_block=8"),
-        *("dataset.strong.only=null", "dataset.strong.cutout=0.5"),
+        *(f"dataset.labelled={labelled}", *SMALL),
+        *("dataset.weak.padding=4", "dataset.weak.flip=0.5"),
         *("dataset.mean=[0.491,0.482,0.447]", "dataset.std=[0.247,0.244,0.262]"),
-        *("optimizer.lr=0.003", "evaluation_batch=500"),
     ]
 
 
-def mnist(root: str | Path, labelled: int, *, classes: tuple[str, ...] = LOW_DIGITS) -> list[str]:
-    """A small network on the images of ``ROOT/train.parquet``, validated on ``ROOT/test.parquet``.
-
-    Strangers as for CIFAR-10.
-    """
+def mnist(root: str | Path, labelled: int) -> list[str]:
+    """The same network on the low digits of ``ROOT/train.parquet``, validated on ``ROOT/test.parquet``."""
     return [
-        *_data(classes, ("train", Path(root) / "train.parquet"), ("test", Path(root) / "test.parquet")),
-        *(f"dataset.labelled={labelled}", "++dataset.source.strangers=unlabelled", "++model.widths=[16,32,64]"),
-        *("dataset.weak.size=32", "dataset.weak.padding=2", "dataset.weak.flip=0.0", "dataset.mask_block=8"),
-        *("dataset.strong.only=null", "dataset.strong.cutout=0.5"),
-        *("dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.5,0.5,0.5]"),
-        *("optimizer.lr=0.003", "evaluation_batch=500"),
+        *_data(LOW_DIGITS, ("train", Path(root) / "train.parquet"), ("test", Path(root) / "test.parquet")),
+        *(f"dataset.labelled={labelled}", *SMALL),
+        *("dataset.weak.padding=2", "dataset.weak.flip=0.0", "dataset.mean=[0.5,0.5,0.5]", "dataset.std=[0.5,0.5,0.5]"),
     ]
 
 
