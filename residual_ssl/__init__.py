@@ -1,6 +1,7 @@
 """Semi-supervised learning that answers one question well: which pseudo-labels can be trusted?"""
 
 from residual_ssl.algorithms import Algorithm
+from residual_ssl.allowed_targets import allow
 from residual_ssl.api import compose, evaluate, predict
 from residual_ssl.engine import RunResult, train
 from residual_ssl.errors import ResidualSSLError
@@ -22,6 +23,7 @@ __all__ = [
     "SelfTrainingClassifier",
     "Task",
     "TrustedMask",
+    "allow",
     "compose",
     "evaluate",
     "predict",

@@ -21,6 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(rest)}")
     if rest:
         getattr(options, options.several).extend(rest)
+    if packages := getattr(options, "allow", None):
+        from residual_ssl.allowed_targets import VARIABLE
+
+        # In the environment, so that loader processes and launched ranks allow the same.
+        os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), *packages]))
     try:
         options.run(options)
     except ResidualSSLError as error:
@@ -78,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--batch", type=int, metavar="N", help="samples judged at once (16; 1024 without space)")
     select.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     select.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
+    _add_allow(select)
     select.set_defaults(run=_select)
 
     splits = commands.add_parser("splits", help="draw labelled images such that every class has some; write the lists")
@@ -89,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="compare runs: one table, and one HTML page with pictures")
     report.add_argument("runs", nargs="+", help="run directories")
     report.add_argument("--out", required=True, help="HTML file to write")
+    _add_allow(report)
     report.set_defaults(run=_report)
 
     doctor = commands.add_parser("doctor", help="check this installation")
@@ -100,12 +107,20 @@ def _add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=example)
     parser.set_defaults(several="overrides")
     parser.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
+    _add_allow(parser)
+
+
+def _add_allow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow", action="append", metavar="PACKAGE", help="let configurations call what this package of yours defines"
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", help="run directory or checkpoint file")
     parser.add_argument("--checkpoint", default="best.pt", help="file in the run directory (best.pt, last.pt)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    _add_allow(parser)
 
 
 def _train(options: argparse.Namespace) -> None:

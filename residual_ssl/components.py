@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from residual_ssl.allowed_targets import locate
 from residual_ssl.errors import ConfigError, ResidualSSLError
 
 TARGET, PARTIAL = "_target_", "_partial_"
@@ -19,6 +19,9 @@ def build(config: Any, path: str = "config") -> Any:
     A mapping with ``_target_: dotted.path`` becomes a call of what stands there with the other keys as arguments, built
     first; with ``_partial_: true`` the call is left to whoever has the missing arguments. Other mappings, lists and
     values stand for themselves.
+
+    Only targets on the allow list are imported and called (:mod:`residual_ssl.allowed_targets`), so that a
+    configuration from a stranger's checkpoint runs no code of the stranger's choice.
 
     Args:
         config: mappings, lists and plain values.
@@ -44,7 +47,7 @@ def _build(config: Any, path: str) -> Any:
         }
         if TARGET not in config:
             return arguments
-        target = _locate(config[TARGET])
+        target = locate(config[TARGET])
         if config.get(PARTIAL, False):
             return partial(target, **arguments)
         try:
@@ -60,7 +63,10 @@ def _build(config: Any, path: str) -> Any:
 
 
 def faults(config: Any, path: str = "config") -> list[str]:
-    """Every fault to be seen without building: paths that do not import, arguments not taken or missing."""
+    """Every fault to be seen without building: targets not allowed or not there, arguments not taken or missing.
+
+    Nothing outside the allow list is imported.
+    """
     if isinstance(config, list | tuple):
         return [fault for index, value in enumerate(config) for fault in faults(value, f"{path}.{index}")]
     if not isinstance(config, Mapping):
@@ -74,12 +80,9 @@ def faults(config: Any, path: str = "config") -> list[str]:
     if TARGET not in config:
         return nested
     try:
-        target = _locate(config[TARGET])
-    except (ImportError, AttributeError, ValueError) as error:
-        return [
-            f"{path}.{TARGET}: got {config[TARGET]!r}, expected the dotted path of a class or function: {error}",
-            *nested,
-        ]
+        target = locate(config[TARGET])
+    except ConfigError as error:
+        return [f"{path}.{TARGET}: {error}", *nested]
     return [*_signature_faults(target, config, path), *nested]
 
 
@@ -102,10 +105,3 @@ def _signature_faults(target: Any, config: Mapping[str, Any], path: str) -> list
         missing = [p.name for p in taken if p.default is p.empty and p.name not in given]
         found += [f"{path}.{name}: missing; {config[TARGET]} needs it" for name in missing]
     return found
-
-
-def _locate(dotted: Any) -> Any:
-    if not isinstance(dotted, str) or "." not in dotted:
-        raise ValueError("no dot in it")
-    module, _, name = dotted.rpartition(".")
-    return getattr(importlib.import_module(module), name)

@@ -20,6 +20,10 @@ _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a
 _SPLIT = re.compile(r"(?:dataset\.)?split=([\w.-]+)$")
 
 
+# Interpolations that read the environment or Hydra's own state.
+_OUTSIDE = re.compile(r"\$\{\s*(oc\.env|hydra)\s*:")
+
+
 def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> dict[str, Any]:
     """The full configuration of a run as plain values, for :func:`residual_ssl.train`.
 
@@ -110,6 +114,9 @@ def _composed(
                 composed = hydra_compose(name, overrides=[*published, *overrides], return_hydra_config=True)
         choices = dict(composed.hydra.runtime.choices)
         composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
+        foreign = _resolvers(OmegaConf.to_container(composed, resolve=False))
+        if foreign:
+            raise ConfigError("\n".join(foreign))
         missing = _missing(OmegaConf.to_container(composed, resolve=False))
         if missing:
             raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
@@ -157,6 +164,17 @@ def _missing(config: Any, place: str = "") -> list[str]:
         return [place]
     items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
     return [key for name, value in items for key in _missing(value, f"{place}.{name}".lstrip("."))]
+
+
+def _resolvers(config: Any, place: str = "") -> list[str]:
+    """Values that ask for something outside the configuration: it is written to files, and secrets with it."""
+    if isinstance(config, str) and (name := _OUTSIDE.search(config)):
+        return [
+            f"{place}: got {config!r}, which reads {name.group(1)!r} from outside the configuration; a run stores its "
+            'configuration in files, so give the value itself (in a shell, "key=$VARIABLE")'
+        ]
+    items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    return [fault for name, value in items for fault in _resolvers(value, f"{place}.{name}".lstrip("."))]
 
 
 def _one_line(error: Exception) -> str:

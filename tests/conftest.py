@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Modules of the tests that configurations name, in processes started from here as well.
+os.environ["RESIDUAL_SSL_ALLOW"] = "tiny,toy_domains,waves"
+
 
 def _beside_the_repository(folder: str) -> Path:
     variable = f"RESIDUAL_SSL_{folder.upper()}"

@@ -8,6 +8,9 @@ from typing import Any
 from residual_ssl.data.classified import class_ids
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
+# Pickles, generators and queries; what a configuration names must be data.
+_UNSAFE_FORMATS = ("pandas", "generator", "spark", "sql", "cache")
+
 DataFiles = str | Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
@@ -20,6 +23,7 @@ def load_table(path: str, split: str, options: Mapping[str, Any]) -> Any:
         options: further arguments, ``data_files`` among them or None.
 
     Raises:
+        ConfigError: a format that runs code.
         MissingDataError: no such dataset or files.
         DataError: a split that is not there, files that cannot be read as a table.
     """
@@ -27,6 +31,10 @@ def load_table(path: str, split: str, options: Mapping[str, Any]) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
 
+    if path in _UNSAFE_FORMATS:
+        raise ConfigError(
+            f"path: got {path!r}, a format whose files run code when they are read; save the rows as Parquet or CSV"
+        )
     files = options.get("data_files")
     if isinstance(files, Mapping) and (part := split.partition("[")[0]) in files:
         options = {**options, "data_files": {part: files[part]}}  # splits loaded together must have the same columns
