@@ -15,12 +15,8 @@ from residual_ssl.data.classified import ClassifiedSample, class_ids
 from residual_ssl.data.splits import ListEntry
 from residual_ssl.errors import ConfigError, MissingDataError
 
-# Data sets with a class an image whose files torchvision reads without unpickling what it has not verified.
-_NAMES = (
-    "CIFAR10", "CIFAR100", "SVHN", "STL10", "EuroSAT", "MNIST", "FashionMNIST", "KMNIST", "QMNIST", "USPS", "SEMEION",
-    "Caltech101", "Caltech256", "Country211", "DTD", "FGVCAircraft", "Flowers102", "Food101", "GTSRB", "Imagenette",
-    "OxfordIIITPet", "PCAM", "RenderedSST2", "StanfordCars", "SUN397",
-)  # fmt: skip
+# Data sets that unpickle files which torchvision has not verified.
+_UNSAFE = ("LSUN", "LSUNClass")
 # Where torchvision keeps the labels of all images.
 _LABELS = ("targets", "labels", "_labels")
 
@@ -51,9 +47,11 @@ class TorchvisionImages:
     def __init__(
         self, name: str, root: str | Path, classes: Sequence[str], split: str = "train", download: bool = False
     ) -> None:
-        if name not in _NAMES:
-            raise ConfigError(f"name: got {name!r}, expected a data set of torchvision: {', '.join(_NAMES)}")
-        kind = getattr(torchvision.datasets, name)
+        kind = getattr(torchvision.datasets, name, None)
+        if not inspect.isclass(kind) or name in _UNSAFE:
+            raise ConfigError(
+                f"name: got {name!r}, expected a data set of torchvision: CIFAR10, CIFAR100, SVHN, STL10, …"
+            )
         parts = [_read(kind, root, part, download) for part in split.split("+")]
         names = getattr(parts[0], "classes", None)
         raw = [label for part in parts for label in _raw_labels(part, name)]
