@@ -18,8 +18,8 @@ from typing import Any
 
 from recorded import MEMORY, WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
 
-from residual_ssl.engine.provenance import portable
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.runtime.provenance import portable
 
 MASKED = (
     "+algorithm.branches.masked={_target_:residual_ssl.algorithms.InputBranch,weight:0.5,"

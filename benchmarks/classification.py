@@ -26,8 +26,8 @@ from typing import Any
 import classified
 from recorded import MEMORY, WARM_UP, is_finished, save, seconds, spread, table, trained, training_command_line
 
-from residual_ssl.engine.provenance import portable
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.runtime.provenance import portable
 
 # In order of importance, as that is the order of the runs.
 METHODS = {

@@ -25,9 +25,9 @@ import torch
 from recorded import command_line, save, table
 from torch import Tensor
 
-from residual_ssl.engine import provenance
+from residual_ssl.runtime.provenance import provenance
 from residual_ssl.selection import convex_partition, solve_partition
-from residual_ssl.selection.separation import _gram, _groups_together, _products
+from residual_ssl.selection.convex.separation import _gram, _groups_together, _products
 
 SIDES = (64, 321, 801)
 BATCHES = (1, 4, 16)

@@ -28,11 +28,11 @@ from torch import Tensor
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selection, Selector, SelfTrainingClassifier
 from residual_ssl.data import make_texts
-from residual_ssl.engine import provenance
-from residual_ssl.selection import DistributionAlignment, NoSelection, OracleSelection
+from residual_ssl.runtime.provenance import provenance
+from residual_ssl.selection import DistributionAlignment, OracleSelector, TrustAll
 
 
-class TruthOfRows(OracleSelection):
+class TruthOfRows(OracleSelector):
     """The oracle of rows that are always judged in the same order."""
 
     evidence = ()
@@ -61,7 +61,7 @@ DATA: dict[str, tuple[Callable[[], Any], Any, int, float]] = {
     "generated texts, 50 labels, C = 1": (texts, TfidfVectorizer(max_features=300), 10, 1.0),
 }
 RULES: dict[str, Selector] = {
-    "none": NoSelection(),
+    "none": TrustAll(),
     "fixed threshold .95": FixedThreshold(0.95),
     "fixed threshold .75": FixedThreshold(0.75),
     "CSL": ConvexSelector(),

@@ -30,13 +30,13 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from residual_ssl import ConvexSelector, Selector, compose, train
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.diagnostics import aurc, risk_coverage
-from residual_ssl.engine import provenance
-from residual_ssl.engine.trained import TrainedRun, load_run
+from residual_ssl.engine.records.trained import TrainedRun, load_run
+from residual_ssl.runtime.provenance import provenance
 from residual_ssl.selection import LearnedConvexSelector
-from residual_ssl.selection.known_points import draw_known_points
-from residual_ssl.selection.point_features import FEATURES, point_features
+from residual_ssl.selection.points.known_points import draw_known_points
+from residual_ssl.selection.points.point_features import FEATURES, point_features
 
 COVERAGES = (0.3, 0.5, 0.7, 0.9)
 NOTE = (

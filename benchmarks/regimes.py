@@ -40,7 +40,7 @@ from recorded import (
     training_command_line,
 )
 
-from residual_ssl.engine.provenance import portable
+from residual_ssl.runtime.provenance import portable
 
 
 class Regime(NamedTuple):

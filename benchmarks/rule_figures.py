@@ -11,10 +11,10 @@ from torch import Tensor
 
 import residual_ssl.configs
 from residual_ssl import Selection, Selector
-from residual_ssl.comparison import Predictions, build_rules
+from residual_ssl.commands.comparison import Predictions, build_selectors
 from residual_ssl.diagnostics import RankingCurve, SelectionDiagnostics, aurc
 from residual_ssl.diagnostics.binned import BINS, score_bin
-from residual_ssl.selection import ConstrainedConvexSelector, LearnedConvexSelector, NoSelection, OracleSelection
+from residual_ssl.selection import ConstrainedConvexSelector, LearnedConvexSelector, OracleSelector, TrustAll
 
 COVERAGES = (0.3, 0.5, 0.7, 0.9)
 CONFIDENCE, NONE, ORACLE = "confidence", "none", "oracle"
@@ -40,10 +40,10 @@ def rules(num_classes: int, *, images: bool) -> dict[str, Selector]:
         ConstrainedConvexSelector(num_classes, band=1.0),
     )
     return {
-        NONE: NoSelection(),
-        **build_rules([name for name in names if name not in out]),
+        NONE: TrustAll(),
+        **build_selectors([name for name in names if name not in out]),
         **dict(zip(LEARNED, fitted, strict=True)),
-        ORACLE: OracleSelection(),
+        ORACLE: OracleSelector(),
     }
 
 
@@ -78,11 +78,11 @@ def prepare(
             rule.fit(known.logits, known.labels, ignore_index=held_out.ignore_index, **views)
         elif list(rule.buffers()):
             generator = torch.Generator().manual_seed(seed)
-            rule.begin(2 * steps)
+            rule.on_train_start(2 * steps)
             for _ in range(steps):
                 taught = torch.randint(len(few_labelled[0]), (batch,), generator=generator)
                 free = torch.randint(len(few_pool[0]), (batch,), generator=generator)
-                rule.observe(few_labelled[0][taught], few_labelled[1][taught], labelled.ignore_index)
+                rule.update_from_labels(few_labelled[0][taught], few_labelled[1][taught], labelled.ignore_index)
                 rule(few_pool[0][free], **evidence(rule, few_pool[2][free], few_pool[1][free]))
         rule.eval()
 

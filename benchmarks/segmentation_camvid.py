@@ -20,7 +20,7 @@ from typing import Any
 from recorded import WARM_UP, is_finished, save, seconds, share, spread, table, trained, training_command_line
 
 from residual_ssl import compose, train
-from residual_ssl.engine.devices import resident_memory_gib
+from residual_ssl.engine.setup.devices import resident_memory_gib
 
 METHODS = {
     "supervised": ["algorithm=supervised"],

@@ -1,8 +1,8 @@
 """All selection rules on the same saved predictions of labels-only models, at matched coverage.
 
-    python benchmarks/selection_rules.py camvid --root CAMVID --weights MOBILENETV2 --labelled 30 100 --seeds 0 1 2
-    python benchmarks/selection_rules.py cifar10 --root CIFAR10 --labelled 250 1000 --seeds 0 1 2
-    python benchmarks/selection_rules.py pacs --root PACS --weights MOBILENETV2 --seeds 0 1 2
+    python benchmarks/selector_classes.py camvid --root CAMVID --weights MOBILENETV2 --labelled 30 100 --seeds 0 1 2
+    python benchmarks/selector_classes.py cifar10 --root CIFAR10 --labelled 250 1000 --seeds 0 1 2
+    python benchmarks/selector_classes.py pacs --root PACS --weights MOBILENETV2 --seeds 0 1 2
 
 The predictions are those of the unlabelled pool, from which rules select in training; its truth measures, and chooses
 for the oracle alone. A labels-only model that is not there is trained first, by segmentation_camvid.py for CamVid; one
@@ -26,20 +26,20 @@ from typing import Any, NamedTuple
 
 import classified
 import numpy as np
-import rule_figures
 import segmentation_camvid
+import selector_metrics
 import torch
 from numpy.lib.format import open_memmap
 from recorded import command_line, positive, save, spread, table
-from rule_figures import CONFIDENCE, COVERAGES, LEARNED, NONE, ORACLE
+from selector_metrics import CONFIDENCE, COVERAGES, LEARNED, NONE, ORACLE
 from torch import Tensor, nn
 
 from residual_ssl import compose, train
-from residual_ssl.comparison import Predictions
-from residual_ssl.comparison.saved import SavedArray
-from residual_ssl.components import build
-from residual_ssl.engine import provenance
-from residual_ssl.engine.trained import load_run
+from residual_ssl.commands.comparison import Predictions
+from residual_ssl.commands.comparison.saved import SavedArray
+from residual_ssl.config.components import build
+from residual_ssl.engine.records.trained import load_run
+from residual_ssl.runtime.provenance import provenance
 from residual_ssl.task import Task
 
 PARTS = ("pool", "labelled", "held_out")
@@ -93,13 +93,13 @@ def model_rows(labelled: int, seed: int, options: argparse.Namespace) -> list[di
     if not judged.exists():
         data = DATA[options.data](folder, labelled, seed, options)
         pool = data.parts["pool"]
-        rules = rule_figures.rules(pool.num_classes, images=len(pool.labels.shape) > 1)
-        rule_figures.prepare(
+        rules = selector_metrics.rules(pool.num_classes, images=len(pool.labels.shape) > 1)
+        selector_metrics.prepare(
             rules,
             *(data.parts[name] for name in PARTS),
             **{"batch": data.batch, "steps": options.settle, "thinning": data.thinning, "seed": seed},
         )
-        found = rule_figures.judge(rules, pool, batch=data.batch)
+        found = selector_metrics.judge(rules, pool, batch=data.batch)
         size = {"samples": len(pool.labels), "data": options.data, "labelled": labelled, "seed": seed}
         judged.write_text(json.dumps([size | row for row in found]))
     rows: list[dict[str, Any]] = json.loads(judged.read_text())
@@ -248,8 +248,8 @@ NOTE = (
     "batches; schedules (top_fraction, cbst, dars, u2pl, dash) stand half-way. Learned convex and constrained (its "
     "class shares bounded above alone) are fitted on held-out labels, which no other rule has. adamatch changes the "
     "labels too, not their order alone. Not here: "
-    "csl_cvxpylayers (the program of csl), reliable_regions (needs a background class), StableImages (needs earlier "
-    "states of the model){also}."
+    "csl_cvxpylayers (the program of csl), reliable_regions (needs a background class), STPlusPlusSelector (needs "
+    "earlier states of the model){also}."
 )
 
 

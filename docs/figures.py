@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from residual_ssl.report.plane import plane
-from residual_ssl.report.runs import read_runs
-from residual_ssl.report.samples import judged_samples
+from residual_ssl.commands.report.plane import plane
+from residual_ssl.commands.report.runs import read_runs
+from residual_ssl.commands.report.samples import judged_samples
 from residual_ssl.selection import ConvexSelector
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from residual_ssl.selection import Selector, described, selection_rules
+from residual_ssl.selection import Selector, described, selector_classes
 
 PAGE = Path(__file__).with_name("selectors.md")
 CONFIGS = Path(__file__).parents[1] / "configs" / "selector"
@@ -16,7 +16,7 @@ COLUMNS = ("Rule", "Formula", "State", "Cost", "Use", "Source", "`selector=`")
 GROUPS = {
     "nothing": "From the prediction alone",
     "memory": "From predictions so far: a memory, for the checkpoint",
-    "observe": "From labelled predictions too: call `observe`",
+    "observe": "From labelled predictions too: call `update_from_labels`",
     "fit": "Fitted beforehand on labelled samples: call `fit`",
     "evidence": "From further evidence: pass what `evidence` names",
 }
@@ -28,14 +28,14 @@ def needs(rule: type[Selector]) -> str:
         return "evidence"
     if hasattr(rule, "fit"):
         return "fit"
-    if rule.observe is not Selector.observe:
+    if rule.update_from_labels is not Selector.update_from_labels:
         return "observe"
     return "nothing" if described(rule)["State"].startswith("none") else "memory"
 
 
 def configurations() -> dict[str, list[str]]:
     """The names of the configurations that each rule is part of, by the name of the rule."""
-    found: dict[str, list[str]] = {name: [] for name in selection_rules()}
+    found: dict[str, list[str]] = {name: [] for name in selector_classes()}
     for path in sorted(CONFIGS.glob("*.yaml")):
         for target in sorted(set(_targets(path))):
             found[target.rpartition(".")[2]].append(path.stem)
@@ -75,7 +75,7 @@ def tables() -> str:
     configs, parts = configurations(), []
     head = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
     for group, title in GROUPS.items():
-        rows = [row(rule, configs[name]) for name, rule in selection_rules().items() if needs(rule) == group]
+        rows = [row(rule, configs[name]) for name, rule in selector_classes().items() if needs(rule) == group]
         parts.append(f"\n### {title}\n\n{head}{''.join(rows)}")
     return "".join(parts)
 

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest:
         getattr(options, options.several).extend(rest)
     if packages := getattr(options, "allow", None):
-        from residual_ssl.allowed_targets import VARIABLE
+        from residual_ssl.config.allowed_targets import VARIABLE
 
         # In the environment, so that loader processes and launched ranks allow the same.
         os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), *packages]))
@@ -124,9 +124,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from residual_ssl.composition import compose
+    from residual_ssl.config.composition import compose
     from residual_ssl.engine import train
-    from residual_ssl.engine.console import summary
+    from residual_ssl.engine.records.console import summary
 
     config = compose(options.overrides, config_dir=options.config_dir)
     if options.print_config:
@@ -139,14 +139,14 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from residual_ssl.api import evaluate
-    from residual_ssl.report.evaluation import evaluation_text
+    from residual_ssl.commands.api import evaluate
+    from residual_ssl.commands.report.evaluation import evaluation_text
 
     print(evaluation_text(evaluate(options.trained, checkpoint_name=options.checkpoint, device=options.device)))
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from residual_ssl.api import export, predict
+    from residual_ssl.commands.api import export, predict
 
     if options.format == "onnx":
         if options.inputs:
@@ -162,9 +162,9 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _select(options: argparse.Namespace) -> None:
-    from residual_ssl.api import select
-    from residual_ssl.comparison.rules import split_names
-    from residual_ssl.comparison.write import comparison_table
+    from residual_ssl.commands.api import select
+    from residual_ssl.commands.comparison.rules import split_names
+    from residual_ssl.commands.comparison.write import comparison_table
 
     files = ("logits", "labels", "valid", "second", "labelled_logits", "labelled_labels")
     others = ("ignore_index", "batch", "device", "config_dir", "out")
@@ -174,20 +174,20 @@ def _select(options: argparse.Namespace) -> None:
 
 
 def _splits(options: argparse.Namespace) -> None:
-    from residual_ssl.api import split
+    from residual_ssl.commands.api import split
 
     print(split(options.overrides, options.labelled, options.out, config_dir=options.config_dir))
 
 
 def _report(options: argparse.Namespace) -> None:
-    from residual_ssl.report import write_report
+    from residual_ssl.commands.report import write_report
 
     print(write_report([Path(run) for run in options.runs], Path(options.out)))
     print(f"\n{options.out}")
 
 
 def _doctor(_: argparse.Namespace) -> None:
-    from residual_ssl.doctor import diagnose
+    from residual_ssl.commands.doctor import diagnose
 
     print(diagnose())
 

@@ -105,7 +105,7 @@ class SelectorContract:
 
     def train_step(self, selector: Selector, step: int) -> Selection:
         labelled = random_logits((3, 5, 6, 4), torch.float32, seed=100 + step)
-        selector.observe(labelled, labels_for(labelled, step))
+        selector.update_from_labels(labelled, labels_for(labelled, step))
         return judge(selector, random_logits((3, 5, 7, 5), torch.float32, seed=200 + step))
 
     @pytest.mark.parametrize("shape", SHAPES)
@@ -232,7 +232,7 @@ class SelectorContract:
 
     def test_state_stays_finite_through_batches_without_a_valid_point(self) -> None:
         selector, logits = self.trained(), random_logits((2, 5, 4, 4), torch.float32)
-        selector.observe(logits, torch.full((2, 4, 4), 255))
+        selector.update_from_labels(logits, torch.full((2, 4, 4), 255))
         judge(selector, logits, torch.zeros(2, 4, 4, dtype=torch.bool))
         judge(selector, torch.full_like(logits, torch.nan))
         assert all(bool(value.isfinite().all()) for value in selector.state_dict().values())
@@ -245,7 +245,7 @@ class SelectorContract:
         selector, logits = self.trained(), random_logits((2, 5, 6, 6), torch.float32)
         target, valid = labels_for(logits), torch.ones(2, 6, 6, dtype=torch.bool)
         with NothingWaits():
-            selector.observe(logits, target)
+            selector.update_from_labels(logits, target)
             judge(selector, logits, valid)
 
     def test_it_compiles_in_one_graph(self) -> None:

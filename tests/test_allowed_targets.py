@@ -9,12 +9,13 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from residual_ssl import checkpoint, compose, evaluate, predict, train
-from residual_ssl.allowed_targets import VARIABLE, locate
-from residual_ssl.components import build, faults
-from residual_ssl.data.table import load_table
+from residual_ssl import compose, evaluate, predict, train
+from residual_ssl.commands.report import write_report
+from residual_ssl.config.allowed_targets import VARIABLE, locate
+from residual_ssl.config.components import build, faults
+from residual_ssl.data.tables.table import load_table
 from residual_ssl.errors import ConfigError, ResidualSSLError
-from residual_ssl.report import write_report
+from residual_ssl.runtime import checkpoint
 
 COMMANDS = [
     {"_target_": "os.system", "command": "touch {flag}"},
@@ -32,9 +33,9 @@ COMMANDS = [
 ]
 # The same objects, reached through modules that are allowed.
 DETOURS = [
-    "residual_ssl.checkpoint.os.system",
-    "residual_ssl.allowed_targets.importlib.import_module",
-    "residual_ssl.checkpoint.torch.load",
+    "residual_ssl.runtime.checkpoint.os.system",
+    "residual_ssl.config.allowed_targets.importlib.import_module",
+    "residual_ssl.runtime.checkpoint.torch.load",
     "torch.nn.modules.module.warnings.warn",
     "torch.optim.optimizer.functools.partial",
     "torchmetrics.metric.functools.partial",
@@ -43,10 +44,10 @@ DETOURS = [
 # What of this library writes files or starts work.
 OF_OURS = [
     "residual_ssl.train",
-    "residual_ssl.checkpoint.save",
-    "residual_ssl.components.build",
-    "residual_ssl.allowed_targets.allow",
-    "residual_ssl.data.make_split",
+    "residual_ssl.runtime.checkpoint.save",
+    "residual_ssl.config.components.build",
+    "residual_ssl.config.allowed_targets.allow",
+    "residual_ssl.data.splits.make_split",
     "residual_ssl.cli.main",
 ]
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from residual_ssl import FixedThreshold
-from residual_ssl.comparison import Predictions
-from residual_ssl.comparison.saved import SavedArray
-from residual_ssl.selection import NoSelection
+from residual_ssl.commands.comparison import Predictions
+from residual_ssl.commands.comparison.saved import SavedArray
+from residual_ssl.selection import TrustAll
 
 ROOT = Path(__file__).parents[1]
 
@@ -127,7 +127,7 @@ def test_selection_rules_are_judged_on_the_predictions_of_models_trained_here(
 ) -> None:
     place = ["--runs", tmp_path / "runs", "--predictions", tmp_path / "saved", "--out", tmp_path, "--settle", 2]
     small = ["--set", "steps=1", "evaluate_every=1", "dataset.weak.size=32", "dataset.weak.padding=0"]
-    table = run("selection_rules.py", "pacs", "--root", shared_data / "pacs", *place, *small)
+    table = run("selector_classes.py", "pacs", "--root", shared_data / "pacs", *place, *small)
     rows = {row["rule"]: row for row in json.loads((tmp_path / "selectors_pacs.json").read_text())["rows"]}
     assert rows["none"]["coverage"] == 100
     assert rows["oracle"]["purity"] == pytest.approx(100)
@@ -142,13 +142,13 @@ class TestRuleFigures:
     @pytest.fixture
     def judged(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-        return importlib.import_module("rule_figures")
+        return importlib.import_module("selector_metrics")
 
     def test_classes_at_a_coverage_are_those_taught_rightly_by_the_highest_ranked_points(self, judged: Any) -> None:
         logits = torch.tensor([[5.0, 0, 0], [4.0, 0, 0], [0, 3.0, 0], [0, 2.0, 0], [0, 0, 1.0], [0, 0, 0.5]])
         truth = torch.tensor([0, 0, 1, 2, 2, 0])
         figures = judged.RuleFigures(3, ignore_index=255)
-        figures.update(NoSelection()(logits), truth)
+        figures.update(TrustAll()(logits), truth)
         # In order of confidence: 0 right, 0 right, 1 right, 1 wrong, 2 right, 2 wrong.
         expected = {1 / 6: 1, 2 / 6: 1, 3 / 6: 2, 4 / 6: 2, 5 / 6: 3, 1: 3}
         assert {coverage: round(3 * figures.classes_at(coverage)) for coverage in expected} == expected

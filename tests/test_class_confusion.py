@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from residual_ssl.class_confusion import MinimumClassConfusion, minimum_class_confusion
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.losses.class_confusion import MinimumClassConfusion, minimum_class_confusion
 
 
 def definition(points: Tensor, temperature: float) -> float:

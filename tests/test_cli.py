@@ -10,7 +10,7 @@ from tiny import SCENES
 
 from residual_ssl import evaluate, predict
 from residual_ssl.cli import main
-from residual_ssl.engine.trained import load_run
+from residual_ssl.engine.records.trained import load_run
 
 KINDS = ("label", "overlay", "confidence", "trust")
 TINY = ["experiment=digits", *SCENES, "steps=2", "evaluate_every=2", "device=cpu", "labelled_batch=2"]

@@ -3,7 +3,7 @@
 import pytest
 
 from residual_ssl import ConvexSelector
-from residual_ssl.components import build, faults
+from residual_ssl.config.components import build, faults
 from residual_ssl.errors import ConfigError, InvalidInputError
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from residual_ssl import compose
-from residual_ssl.composition import compose_choice
+from residual_ssl.config.composition import compose_choice
+from residual_ssl.config.settings import Settings
 from residual_ssl.engine import stages_of
-from residual_ssl.engine.settings import Settings
 from residual_ssl.errors import ConfigError, MissingDataError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -192,7 +192,7 @@ def test_an_algorithm_brings_its_selector_and_the_user_may_choose_another() -> N
     assert selector("algorithm=unimatch") == "residual_ssl.FixedThreshold"
     assert selector("algorithm=csl") == "residual_ssl.ConvexSelector"
     assert selector("experiment=digits", "algorithm=unimatch", "selector=csl") == "residual_ssl.ConvexSelector"
-    assert selector("algorithm=unimatch", "selector=none") == "residual_ssl.selection.NoSelection"
+    assert selector("algorithm=unimatch", "selector=none") == "residual_ssl.selection.TrustAll"
 
 
 def test_the_run_directory_follows_from_the_choices() -> None:

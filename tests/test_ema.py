@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from residual_ssl.ema import EMATeacher
+from residual_ssl.algorithms.ema import EMATeacher
 from residual_ssl.errors import InvalidInputError
 
 

@@ -22,13 +22,13 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from residual_ssl import ConvexSelector, FixedThreshold, SelfTrainingClassifier
+from residual_ssl.algorithms.estimator import taught_rows
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
-from residual_ssl.estimator import taught_rows
 from residual_ssl.selection import (
-    CurriculumThreshold,
-    OracleSelection,
+    FlexMatchThreshold,
+    OracleSelector,
     SharpenedThreshold,
-    selection_rules,
+    selector_classes,
 )
 
 Array = NDArray[Any]
@@ -110,7 +110,7 @@ def test_a_soft_target_becomes_a_row_for_each_class() -> None:
 
 JUDGE_BY_PREDICTIONS = [
     name
-    for name, rule in selection_rules().items()
+    for name, rule in selector_classes().items()
     if not rule.evidence
     and name not in ("ConstrainedConvexSelector", "DistributionAlignment", "LearnedConvexSelector", "ReliableRegions")
 ]
@@ -121,7 +121,7 @@ def test_every_rule_that_judges_by_predictions_alone_can_be_used(
     name: str, flowers: tuple[Array, Array, Array]
 ) -> None:
     X, y, few = flowers
-    model = SelfTrainingClassifier(GaussianNB(), selection_rules()[name](), rounds=3).fit(X, few)
+    model = SelfTrainingClassifier(GaussianNB(), selector_classes()[name](), rounds=3).fit(X, few)
     assert model.score(X, y) > 0.85
     assert ((model.weight_ >= 0) & (model.weight_ <= 1)).all()
     assert model.coverage_.shape == (3,)
@@ -129,7 +129,7 @@ def test_every_rule_that_judges_by_predictions_alone_can_be_used(
 
 def test_a_rule_with_memory_starts_afresh_in_every_fit(flowers: tuple[Array, Array, Array]) -> None:
     X, _, few = flowers
-    rule = CurriculumThreshold(0.9)
+    rule = FlexMatchThreshold(0.9)
     before = {name: value.clone() for name, value in rule.state_dict().items()}
     model = SelfTrainingClassifier(GaussianNB(), rule, rounds=3).fit(X, few)
     first = model.weight_
@@ -141,10 +141,10 @@ def test_a_rule_with_memory_starts_afresh_in_every_fit(flowers: tuple[Array, Arr
 class ToldSelector(FixedThreshold):
     """Remembers what it was told."""
 
-    def begin(self, steps: int) -> None:
-        self.steps, self.told = steps, []
+    def on_train_start(self, total_steps: int) -> None:
+        self.steps, self.told = total_steps, []
 
-    def observe(self, logits: torch.Tensor, target: torch.Tensor, ignore_index: int = 255) -> None:
+    def update_from_labels(self, logits: torch.Tensor, target: torch.Tensor, ignore_index: int = 255) -> None:
         self.told.append((logits, target))
 
 
@@ -225,7 +225,7 @@ def test_stands_in_a_pipeline_and_in_a_search_over_rules(flowers: tuple[Array, A
         ({"estimator": KNeighborsClassifier()}, None, r"^estimator: got KNeighborsClassifier, .* sample_weight"),
         ({"estimator": make_pipeline(StandardScaler(), LogisticRegression())}, None, r"^estimator: got Pipeline"),
         ({"estimator": Perceptron()}, None, r"^estimator: got Perceptron, which has no predict_proba"),
-        ({"selector": OracleSelection()}, None, r"^selector: got OracleSelection, which judges by truth"),
+        ({"selector": OracleSelector()}, None, r"^selector: got OracleSelector, which judges by truth"),
         ({"selector": 0.95}, None, r"^selector: got 0.95, expected a rule"),
         ({"rounds": 0}, None, r"^rounds: got 0"),
         ({}, np.full(150, -1), r"^y: got 150 unlabelled rows"),

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from residual_ssl import train
 from residual_ssl.cli import main
-from residual_ssl.engine.trained import load_run
+from residual_ssl.commands.export import export_onnx
+from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import InvalidInputError, MissingPackageError, ResidualSSLError
-from residual_ssl.export import export_onnx
 from residual_ssl.models import DeepLabV3Plus
 
 onnx = pytest.importorskip("onnx")

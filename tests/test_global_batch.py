@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from residual_ssl import TrustedMask
-from residual_ssl.global_batch import batch_part, mean_count, uniform
 from residual_ssl.perturbations import CutMix, FeatureDropout, Photometric
+from residual_ssl.runtime.global_batch import batch_part, mean_count, uniform
 
 CPU = torch.device("cpu")
 

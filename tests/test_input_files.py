@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from residual_ssl.commands.input_files import input_files, result_names
 from residual_ssl.errors import MissingDataError
-from residual_ssl.input_files import input_files, result_names
 
 SUFFIXES = (".png", ".jpg")
 

@@ -16,7 +16,7 @@ from residual_ssl.losses import (
     selected_cross_entropy,
     selected_squared_error,
 )
-from residual_ssl.selection import NoSelection
+from residual_ssl.selection import TrustAll
 
 
 def test_the_divisor_is_the_number_of_valid_points() -> None:
@@ -67,7 +67,7 @@ def test_labelled_loss_skips_ignored_points() -> None:
 
 def test_soft_targets_are_taught_in_place_of_labels() -> None:
     logits, target = random_logits((2, 5, 4)), random_logits((2, 5, 4), seed=1).softmax(1)
-    chosen = replace(NoSelection()(logits), target=target)
+    chosen = replace(TrustAll()(logits), target=target)
     expected = -sum(
         target[b, k, i] * logits[b, :, i].log_softmax(0)[k] for b in range(2) for k in range(5) for i in range(4)
     )

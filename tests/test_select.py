@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from residual_ssl.api import select
 from residual_ssl.cli import main
+from residual_ssl.commands.api import select
 from residual_ssl.errors import ConfigError
 
 Array = np.ndarray[Any, Any]

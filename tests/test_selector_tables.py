@@ -4,7 +4,7 @@ import re
 import runpy
 from pathlib import Path
 
-from residual_ssl.selection import selection_rules
+from residual_ssl.selection import selector_classes
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "selectors.md").read_text()
@@ -23,7 +23,7 @@ def test_an_edited_row_is_put_right() -> None:
 
 def test_each_rule_has_one_row_of_all_columns() -> None:
     rows = re.findall(r"^\| \[`(\w+)`\].*$", PAGE, re.M)
-    assert sorted(rows) == sorted(selection_rules())
+    assert sorted(rows) == sorted(selector_classes())
     columns = [len(re.findall(r"(?<!\\)\|", line)) for line in PAGE.splitlines() if line.startswith("|")]
     assert set(columns) == {len(SCRIPT["COLUMNS"]) + 1}
 
@@ -33,19 +33,21 @@ def test_each_configuration_is_named_by_a_rule_of_its_own() -> None:
     named = {name for names in configs.values() for name in names}
     assert named == {path.stem for path in (ROOT / "configs" / "selector").glob("*.yaml")}
     assert configs["DistributionAlignment"] == ["adamatch", "softmatch"]
-    assert configs["RelativeThreshold"] == ["adamatch"]
+    assert configs["AdaMatchThreshold"] == ["adamatch"]
     assert "csl_cvxpylayers" in configs["ConvexSelector"]  # by its defaults list
 
 
 def test_what_a_loop_must_do_stands_in_the_heading_over_a_rule() -> None:
-    needs = {name: SCRIPT["needs"](rule) for name, rule in selection_rules().items()}
+    needs = {name: SCRIPT["needs"](rule) for name, rule in selector_classes().items()}
     assert needs["FixedThreshold"] == "nothing"
-    assert needs["MovingThreshold"] == "memory"
-    assert needs["RelativeThreshold"] == "observe"
+    assert needs["CorrMatchThreshold"] == "memory"
+    assert needs["AdaMatchThreshold"] == "observe"
     assert needs["LearnedConvexSelector"] == "fit"
     assert needs["AgreementThreshold"] == "evidence"
 
 
 def test_docstrings_become_markdown() -> None:
-    text = ":meth:`observe` of ``p(y|x)``, arXiv 2001.07685"
-    assert SCRIPT["markdown"](text) == (r"`observe` of `p(y\|x)`, [arXiv 2001.07685](https://arxiv.org/abs/2001.07685)")
+    text = ":meth:`update_from_labels` of ``p(y|x)``, arXiv 2001.07685"
+    assert SCRIPT["markdown"](text) == (
+        r"`update_from_labels` of `p(y\|x)`, [arXiv 2001.07685](https://arxiv.org/abs/2001.07685)"
+    )

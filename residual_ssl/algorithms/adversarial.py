@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.domain_network import DomainNetwork
-from residual_ssl.checkpoint import restore_weights
 from residual_ssl.errors import ConfigError
-from residual_ssl.global_batch import mean_count
+from residual_ssl.runtime.checkpoint import restore_weights
+from residual_ssl.runtime.global_batch import mean_count
 from residual_ssl.task import Batch, Task
 
 
@@ -56,9 +56,9 @@ class DomainAdversarial(Algorithm):
         self.done: Tensor
         self.steps: Tensor
 
-    def begin(self, steps: int) -> None:
+    def on_train_start(self, total_steps: int) -> None:
         self.done.zero_()
-        self.steps.fill_(steps)
+        self.steps.fill_(total_steps)
 
     def build_model(self, task: Task) -> nn.Module:
         return DomainNetwork(task.build_model(), task.num_classes, self.hidden, self.conditioned)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from residual_ssl.checkpoint import restore_weights
+from residual_ssl.runtime.checkpoint import restore_weights
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 
@@ -53,7 +53,7 @@ class Algorithm(nn.Module, ABC):
     def attach(self, model: nn.Module) -> None:
         """Called once with the student before training, to copy what the algorithm keeps of it."""
 
-    def begin(self, steps: int) -> None:
+    def on_train_start(self, total_steps: int) -> None:
         """Called once before the first of a new run's ``steps`` steps, after :meth:`attach`; not when one continues."""
 
     @abstractmethod

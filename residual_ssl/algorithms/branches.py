@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.masking import TrustedMask
 from residual_ssl.perturbations import ClassMix, CutMix, FeatureDropout
+from residual_ssl.perturbations.trusted_mask import TrustedMask
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 

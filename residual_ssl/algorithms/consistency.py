@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, PredictionBranch, frozen_running_statistics
-from residual_ssl.ema import EMATeacher
+from residual_ssl.algorithms.ema import EMATeacher
+from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.errors import ConfigError
-from residual_ssl.frozen_teacher import FrozenTeacher
 from residual_ssl.losses import selected_cross_entropy
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
@@ -94,11 +94,11 @@ class ConsistencyAlgorithm(Algorithm):
         elif self.teacher_from:
             self.teacher = FrozenTeacher(model, len(self.teacher_from))
 
-    def begin(self, steps: int) -> None:
+    def on_train_start(self, total_steps: int) -> None:
         if isinstance(self.teacher, FrozenTeacher):
             self.teacher.load(self.teacher_from)
         if self.selector is not None:
-            self.selector.begin(steps)
+            self.selector.on_train_start(total_steps)
 
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         x = task.view(labelled["input"], "labelled")
@@ -112,7 +112,7 @@ class ConsistencyAlgorithm(Algorithm):
         selection = None
         if self.selector is not None:
             with torch.no_grad():
-                self.selector.observe(logits[:start].detach(), labelled["target"], task.ignore_index)
+                self.selector.update_from_labels(logits[:start].detach(), labelled["target"], task.ignore_index)
                 selection = self._select(plain, logits[start:].detach(), unlabelled)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}

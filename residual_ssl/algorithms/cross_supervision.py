@@ -11,7 +11,7 @@ from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.branches import InputBranch, frozen_running_statistics
 from residual_ssl.errors import ConfigError
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.selection import NoSelection, Selection, Selector
+from residual_ssl.selection import Selection, Selector, TrustAll
 from residual_ssl.task import Batch, Task
 
 
@@ -72,7 +72,7 @@ class CrossSupervision(Algorithm):
     ) -> None:
         super().__init__()
         self.weight = weight
-        self.selector = NoSelection() if selector is None else selector
+        self.selector = TrustAll() if selector is None else selector
         if set(self.selector.evidence) - {"second"}:
             raise ConfigError(
                 f"algorithm.selector: {type(self.selector).__name__} judges by {', '.join(self.selector.evidence)}; "
@@ -80,8 +80,8 @@ class CrossSupervision(Algorithm):
             )
         self.branch = branch
 
-    def begin(self, steps: int) -> None:
-        self.selector.begin(steps)
+    def on_train_start(self, total_steps: int) -> None:
+        self.selector.on_train_start(total_steps)
 
     def build_model(self, task: Task) -> nn.Module:
         return NetworkPair(task.build_model(), task.build_model())
@@ -97,7 +97,7 @@ class CrossSupervision(Algorithm):
         both = model(torch.cat([x, plain]))
         supervised, free = both[:, : len(x)], both[:, len(x) :]
         with torch.no_grad():
-            self.selector.observe(supervised[0].detach(), target, task.ignore_index)
+            self.selector.update_from_labels(supervised[0].detach(), target, task.ignore_index)
         valid = unlabelled.get("valid")
         if valid is None:
             valid = torch.ones((len(plain), *free.shape[3:]), dtype=torch.bool, device=free.device)

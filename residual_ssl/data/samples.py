@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from residual_ssl.data.spec import DatasetSpec
-from residual_ssl.data.splits import ListEntry
+from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import DataError
 
 #: Mask id of unlabelled points known to belong to none of the classes: no pseudo-label is right there.

@@ -1,19 +1,5 @@
 """How good selections and rankings by reliability are, where labels are known, and predictions where none are."""
 
-from residual_ssl.diagnostics.binned import RankingCurve
-from residual_ssl.diagnostics.quality import selection_quality
-from residual_ssl.diagnostics.ranking import aurc, risk_coverage
-from residual_ssl.diagnostics.streaming import RiskCoverage, SelectionDiagnostics, SelectionFigures
-from residual_ssl.diagnostics.unsupervised import UnsupervisedCriteria, soft_neighborhood_density
+import lazy_loader
 
-__all__ = [
-    "RankingCurve",
-    "RiskCoverage",
-    "SelectionDiagnostics",
-    "SelectionFigures",
-    "UnsupervisedCriteria",
-    "aurc",
-    "risk_coverage",
-    "selection_quality",
-    "soft_neighborhood_density",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,9 +1,5 @@
 """The engine: steps, devices, precision, checkpoints and logs."""
 
-from residual_ssl.engine.evaluation import evaluate_model
-from residual_ssl.engine.provenance import provenance
-from residual_ssl.engine.result import RunResult
-from residual_ssl.engine.settings import Settings
-from residual_ssl.engine.stages import stages_of, train
+import lazy_loader
 
-__all__ = ["RunResult", "Settings", "evaluate_model", "provenance", "stages_of", "train"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

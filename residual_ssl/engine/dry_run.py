@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from residual_ssl.engine.devices import gpu_memory_gib, resident_memory_gib
-from residual_ssl.engine.loading import to_device
-from residual_ssl.engine.prepared import PreparedRun
-from residual_ssl.engine.result import RunResult
+from residual_ssl.engine.records.result import RunResult
+from residual_ssl.engine.setup.devices import gpu_memory_gib, resident_memory_gib
+from residual_ssl.engine.setup.loading import to_device
+from residual_ssl.engine.setup.prepared import PreparedRun
 from residual_ssl.task import Batch
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
-from residual_ssl.engine.loading import plain_errors, to_device
+from residual_ssl.engine.setup.loading import plain_errors, to_device
 from residual_ssl.task import Task
 
 

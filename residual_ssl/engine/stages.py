@@ -11,11 +11,11 @@ from typing import Any
 
 from accelerate import PartialState
 
-from residual_ssl.components import TARGET
+from residual_ssl.config.components import TARGET
+from residual_ssl.config.settings import Settings
 from residual_ssl.engine import training
-from residual_ssl.engine.loading import mixed_seed
-from residual_ssl.engine.result import RunResult
-from residual_ssl.engine.settings import Settings
+from residual_ssl.engine.records.result import RunResult
+from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import ConfigError
 
 PREVIOUS, SNAPSHOTS = "previous", "previous snapshots"
@@ -29,7 +29,7 @@ def train(config: Mapping[str, Any]) -> RunResult:
     Under ``torchrun`` or ``accelerate launch`` the same call trains on all processes.
 
     Args:
-        config: the keys of :class:`residual_ssl.engine.settings.Settings`, as plain values. With the key ``stages`` the
+        config: the keys of :class:`residual_ssl.config.settings.Settings`, as plain values. With the key ``stages`` the
             training is a sequence of runs in folders of ``run_dir``, which ends up holding what the last one left.
 
             ``stages`` is a list; each stage is a mapping from a name to what it changes in the settings: mappings are

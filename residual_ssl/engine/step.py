@@ -10,12 +10,12 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from residual_ssl.algorithms import Algorithm
+from residual_ssl.config.settings import Settings
 from residual_ssl.diagnostics import selection_quality
-from residual_ssl.engine.batchnorm import average_running_statistics
-from residual_ssl.engine.loading import mixed_seed, to_device
-from residual_ssl.engine.optimization import learning_rate_factor
-from residual_ssl.engine.settings import Settings
-from residual_ssl.global_batch import batch_part
+from residual_ssl.engine.setup.batchnorm import average_running_statistics
+from residual_ssl.engine.setup.loading import mixed_seed, to_device
+from residual_ssl.engine.setup.optimization import learning_rate_factor
+from residual_ssl.runtime.global_batch import batch_part
 from residual_ssl.task import Batch, Task
 
 
@@ -23,9 +23,9 @@ class TrainingStep:
     """Takes an optimiser step on the next micro-batches, as a function of the step's number alone.
 
     All randomness of a step follows from the seed, its number and the place of a sample in the global batch
-    (:mod:`residual_ssl.global_batch`): continuing needs no generator states, and one process takes the step that
-    several take. What draws from torch's global generator, dropout layers of a model say, has another stream in each
-    process and micro-batch.
+    (:mod:`residual_ssl.runtime.global_batch`): continuing needs no generator states, and one process takes the step
+    that several take. What draws from torch's global generator, dropout layers of a model say, has another stream in
+    each process and micro-batch.
 
     Args:
         settings, task, algorithm, accelerator: of the run.

@@ -12,18 +12,18 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from residual_ssl import checkpoint
-from residual_ssl.engine.devices import gpu_memory_gib
+from residual_ssl.config.settings import Settings
 from residual_ssl.engine.dry_run import dry_run
-from residual_ssl.engine.effective import EFFECTIVE_NAME
 from residual_ssl.engine.evaluation import evaluate_model
-from residual_ssl.engine.figures import RunningMeans, check_finite
 from residual_ssl.engine.interruption import stop_requests
-from residual_ssl.engine.prepared import PreparedRun, prepare
-from residual_ssl.engine.result import RunResult, training_figures, write_json
-from residual_ssl.engine.resume import stored_run
-from residual_ssl.engine.run_log import RunLog
-from residual_ssl.engine.settings import Settings
+from residual_ssl.engine.records.metrics import RunningMeans, check_finite
+from residual_ssl.engine.records.result import RunResult, training_metrics, write_json
+from residual_ssl.engine.records.resume import stored_run
+from residual_ssl.engine.records.run_log import RunLog
+from residual_ssl.engine.setup.devices import gpu_memory_gib
+from residual_ssl.engine.setup.effective import EFFECTIVE_NAME
+from residual_ssl.engine.setup.prepared import PreparedRun, prepare
+from residual_ssl.runtime import checkpoint
 
 
 def train(config: Mapping[str, Any]) -> RunResult:
@@ -32,7 +32,7 @@ def train(config: Mapping[str, Any]) -> RunResult:
     Under ``torchrun`` or ``accelerate launch`` the same call trains on all processes.
 
     Args:
-        config: the keys of :class:`residual_ssl.engine.settings.Settings`, as plain values.
+        config: the keys of :class:`residual_ssl.config.settings.Settings`, as plain values.
 
     Returns:
         The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without figures, and no file.
@@ -187,7 +187,7 @@ class Run:
             self.run_dir,
             self.last,
             self.best,
-            training_figures(self.run_dir),
+            training_metrics(self.run_dir),
             self.seconds,
             gpu_memory_gib(prepared.accelerator.device),
             prepared.data.epoch_steps,

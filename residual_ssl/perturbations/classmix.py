@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import uniform
+from residual_ssl.runtime.global_batch import uniform
 
 
 class ClassMix(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import uniform
+from residual_ssl.runtime.global_batch import uniform
 
 
 class FeatureDropout(nn.Module):

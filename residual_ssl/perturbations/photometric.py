@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import uniform
+from residual_ssl.runtime.global_batch import uniform
 
 
 class Photometric(nn.Module):

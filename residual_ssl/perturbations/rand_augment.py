@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import uniform
 from residual_ssl.perturbations.image_operations import OPERATIONS
+from residual_ssl.runtime.global_batch import uniform
 
 _FILL = (125 / 255, 123 / 255, 114 / 255)
 

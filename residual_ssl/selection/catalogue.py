@@ -12,11 +12,11 @@ PARTS = ("Formula", "State", "Cost", "Use", "Source")
 _PART = re.compile(rf"^({'|'.join(PARTS)}): (.+?)(?=\n\s*\n|\Z)", re.M | re.S)
 
 
-def selection_rules() -> dict[str, type[Selector]]:
+def selector_classes() -> dict[str, type[Selector]]:
     """Every public rule of :mod:`residual_ssl.selection` by its name, in alphabetical order.
 
     Example:
-        >>> "FixedThreshold" in selection_rules()
+        >>> "FixedThreshold" in selector_classes()
         True
     """
     import residual_ssl.selection as package

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.features import JudgedPoints
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 
 Reduction = Literal["mean", "sum", "max", "min"]
@@ -26,7 +26,7 @@ class Selector(nn.Module):
         valid: bool ``(B, *S)``, False at points to leave out; None for all.
 
     Some rules judge by more than one prediction. What they need, by name of a keyword argument of their ``forward``, is
-    in :attr:`evidence`; an algorithm passes it on. A rule that learns from labelled predictions has :meth:`observe`.
+    in :attr:`evidence`; an algorithm passes it on. A rule that learns from labels has :meth:`update_from_labels`.
 
     A rule with memory (a running threshold, class counts) declares it once with :meth:`add_state`, which makes it a
     buffer, so that it moves with the module and goes into checkpoints, and updates it only from statistics passed
@@ -36,7 +36,7 @@ class Selector(nn.Module):
 
     Example:
         >>> import torch
-        >>> from residual_ssl.features import judged_points
+        >>> from residual_ssl.selection.features import judged_points
         >>> class RunningMean(Selector):
         ...     def __init__(self):
         ...         super().__init__()
@@ -64,13 +64,13 @@ class Selector(nn.Module):
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
         raise NotImplementedError
 
-    def begin(self, steps: int) -> None:
+    def on_train_start(self, total_steps: int) -> None:
         """Told of the number of training steps before the first of them, and not when a training is continued.
 
         Rules with a schedule override it and keep the number as state; for the others it does nothing.
         """
 
-    def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+    def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         """Told of a step's labelled predictions ``(B, K, *S)`` and their class ids ``(B, *S)``, before ``forward``.
 
         Rules that learn from labels override it; for the others it does nothing.

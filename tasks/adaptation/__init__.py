@@ -1,6 +1,5 @@
 """Domain adaptation: the labels of one domain, the images of another, in the place of a single data set."""
 
-from residual_ssl.tasks.adaptation.classified_domain import ClassifiedDomain
-from residual_ssl.tasks.adaptation.domains import DomainPair
+import lazy_loader
 
-__all__ = ["ClassifiedDomain", "DomainPair"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,6 +1,5 @@
 """Classification of images: the task adapter, its weak augmentation, its figures."""
 
-from residual_ssl.tasks.classification.geometry import FlipAndCrop
-from residual_ssl.tasks.classification.task import ClassificationTask
+import lazy_loader
 
-__all__ = ["ClassificationTask", "FlipAndCrop"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

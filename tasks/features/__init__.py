@@ -1,5 +1,5 @@
 """Classification of vectors of features, made of tables or texts: the task adapter."""
 
-from residual_ssl.tasks.features.task import FeatureTask
+import lazy_loader
 
-__all__ = ["FeatureTask"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from residual_ssl.data import Samples
-from residual_ssl.engine.loading import mixed_seed
+from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import ConfigError, DataError
 from residual_ssl.task import Batch
 

@@ -14,7 +14,7 @@ from two_processes import run_on_two
 from residual_ssl import evaluate, train
 from residual_ssl.algorithms import DomainAdversarial
 from residual_ssl.engine import training
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import ConfigError
 from residual_ssl.task import Batch
 
@@ -25,7 +25,7 @@ MCC = {
         "confusion": {
             "_target_": "residual_ssl.algorithms.PredictionBranch",
             "weight": 1.0,
-            "loss": {"_target_": "residual_ssl.class_confusion.MinimumClassConfusion"},
+            "loss": {"_target_": "residual_ssl.losses.MinimumClassConfusion"},
         }
     },
 }
@@ -65,14 +65,14 @@ def test_the_loss_is_the_published_sum(entropy_weighted: bool) -> None:
 
 def test_the_strength_rises_from_nothing_as_published() -> None:
     algorithm = DomainAdversarial()
-    algorithm.begin(40)
+    algorithm.on_train_start(40)
     seen = []
     for _ in range(41):
         seen.append(algorithm.strength.item())
         algorithm.after_step(torch.nn.Identity())
     assert seen == pytest.approx([2 / (1 + math.exp(-10 * t / 40)) - 1 for t in range(41)], abs=1e-6)
     assert seen[0] == 0
-    algorithm.begin(40)
+    algorithm.on_train_start(40)
     assert algorithm.strength == 0
 
 
@@ -82,7 +82,7 @@ def test_the_reversed_gradient_reaches_the_encoder_at_that_strength() -> None:
     found = []
     for steps in (1_000_000, 1):  # the first step of a long run, and the last one
         model.zero_grad()
-        algorithm.begin(steps)
+        algorithm.on_train_start(steps)
         algorithm.after_step(model)
         algorithm.step(model, task, *batches()).loss.backward()
         found.append(model.network.encoder[0].weight.grad.clone())

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from residual_ssl import ConvexSelector, FixedThreshold, Selection, Selector, TrustedMask, train
 from residual_ssl.algorithms import ConsistencyAlgorithm, FeatureBranch, InputBranch, PredictionBranch
 from residual_ssl.algorithms.branches import frozen_running_statistics
-from residual_ssl.class_confusion import minimum_class_confusion
-from residual_ssl.components import build
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.config.components import build
+from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import ConfigError
-from residual_ssl.features import judged_points
 from residual_ssl.losses import labelled_cross_entropy, selected_squared_error
+from residual_ssl.losses.class_confusion import minimum_class_confusion
 from residual_ssl.models import SmallSegmenter
 from residual_ssl.perturbations import ClassMix, CutMix, FeatureDropout
-from residual_ssl.selection import OracleSelection
+from residual_ssl.selection import OracleSelector
+from residual_ssl.selection.features import judged_points
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.views import Views
 
@@ -261,8 +261,8 @@ def test_the_oracle_is_given_the_truth(tmp_path: Path) -> None:
 def test_evidence_that_is_not_there_is_named(task: Task) -> None:
     labelled, unlabelled = batch_of(task, "labelled"), batch_of(task, "unlabelled")
     del unlabelled["truth"]
-    algorithm = ConsistencyAlgorithm(OracleSelection(), {"strong": InputBranch(1.0)})
-    with pytest.raises(ConfigError, match=r"OracleSelection judges by the true labels .* dataset.unlabelled_truth"):
+    algorithm = ConsistencyAlgorithm(OracleSelector(), {"strong": InputBranch(1.0)})
+    with pytest.raises(ConfigError, match=r"OracleSelector judges by the true labels .* dataset.unlabelled_truth"):
         algorithm.step(task.build_model(), task, labelled, unlabelled)
 
 
@@ -271,7 +271,7 @@ class Agreement(Selector):
 
     evidence = ("second",)
 
-    def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+    def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         self.told = (logits.shape, target.shape, ignore_index, logits.requires_grad)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, *, second: Tensor) -> Selection:  # type: ignore[override]

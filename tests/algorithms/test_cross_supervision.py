@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from residual_ssl import FixedThreshold, Selection, Selector, train
 from residual_ssl.algorithms import CrossSupervision, InputBranch
-from residual_ssl.components import build
-from residual_ssl.engine.run_log import read_log
-from residual_ssl.engine.trained import load_run
+from residual_ssl.config.components import build
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError
-from residual_ssl.features import judged_points
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import CutMix
-from residual_ssl.selection import OracleSelection
+from residual_ssl.selection import OracleSelector
+from residual_ssl.selection.features import judged_points
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.views import Views
 
@@ -104,8 +104,8 @@ def test_a_rule_may_ask_where_the_two_agree(task: Task) -> None:
 
 
 def test_the_truth_is_not_to_be_had() -> None:
-    with pytest.raises(ConfigError, match="OracleSelection judges by truth"):
-        CrossSupervision(selector=OracleSelection())
+    with pytest.raises(ConfigError, match="OracleSelector judges by truth"):
+        CrossSupervision(selector=OracleSelector())
 
 
 def test_it_trains_is_evaluated_by_its_first_network_and_loads_back(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selection, Selector
-from residual_ssl.comparison import Comparison, Predictions, compare
-from residual_ssl.comparison.saved import SavedArray
+from residual_ssl.commands.comparison import Comparison, Predictions, compare
+from residual_ssl.commands.comparison.saved import SavedArray
 from residual_ssl.diagnostics import aurc
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.features import judged_points
-from residual_ssl.selection import LearnedConvexSelector, NoSelection
+from residual_ssl.selection import LearnedConvexSelector, TrustAll
+from residual_ssl.selection.features import judged_points
 
 CLASSES = 4
 
@@ -91,7 +91,7 @@ class Mentioned(Selector):
         super().__init__()
         self.add_state("seen", torch.zeros(CLASSES), "sum")
 
-    def observe(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+    def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         self.seen += torch.bincount(target[target != ignore_index], minlength=CLASSES)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
@@ -142,7 +142,7 @@ def test_a_rule_that_selects_nothing_has_no_gap() -> None:
 def test_predictions_without_a_known_label_are_an_error(count: int) -> None:
     nothing = predictions(torch.zeros(count, 2), torch.full((count,), 255))
     with pytest.raises(InvalidInputError, match="labels: got no known label at a point that can be judged"):
-        compare(nothing, {"none": NoSelection()})
+        compare(nothing, {"none": TrustAll()})
 
 
 def test_a_batch_below_one_is_named() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from residual_ssl.comparison import Predictions
-from residual_ssl.comparison.saved import SavedArray
+from residual_ssl.commands.comparison import Predictions
+from residual_ssl.commands.comparison.saved import SavedArray
 from residual_ssl.errors import InvalidInputError
 
 CPU = torch.device("cpu")

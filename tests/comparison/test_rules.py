@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from residual_ssl import ConvexSelector, FixedThreshold
-from residual_ssl.comparison.rules import build_rules, split_names
+from residual_ssl.commands.comparison.rules import build_selectors, split_names
 from residual_ssl.errors import ConfigError, MissingDataError
 
 
 def test_rules_are_those_of_the_configurations_with_arguments_changed_or_added() -> None:
-    rules = build_rules(["covar", "fixed_threshold", "csl:alpha=2.5:scope=batch"])
+    rules = build_selectors(["covar", "fixed_threshold", "csl:alpha=2.5:scope=batch"])
     assert list(rules) == ["covar", "fixed_threshold", "csl:alpha=2.5:scope=batch"]
     covar, threshold, csl = rules.values()
     assert isinstance(covar, ConvexSelector)
@@ -22,7 +22,7 @@ def test_rules_are_those_of_the_configurations_with_arguments_changed_or_added()
 def test_rules_of_the_users_own_are_found(tmp_path: Path) -> None:
     (tmp_path / "selector").mkdir()
     (tmp_path / "selector" / "half.yaml").write_text("_target_: residual_ssl.FixedThreshold\nthreshold: 0.5\n")
-    (rule,) = build_rules(["half"], config_dir=tmp_path).values()
+    (rule,) = build_selectors(["half"], config_dir=tmp_path).values()
     assert isinstance(rule, FixedThreshold)
     assert rule.threshold == 0.5
 
@@ -41,18 +41,18 @@ def test_rules_of_the_users_own_are_found(tmp_path: Path) -> None:
 )
 def test_a_wrong_rule_gives_one_clear_line(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        build_rules([name])
+        build_selectors([name])
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_missing_config_folder_is_named() -> None:
     with pytest.raises(MissingDataError, match="config_dir: got /nowhere"):
-        build_rules(["csl"], config_dir="/nowhere")
+        build_selectors(["csl"], config_dir="/nowhere")
 
 
 def test_an_argument_that_is_no_value_is_a_fault_of_the_configuration() -> None:
     with pytest.raises(ConfigError):
-        build_rules(["fixed_threshold:threshold=[0.1"])
+        build_selectors(["fixed_threshold:threshold=[0.1"])
 
 
 def test_names_are_separated_by_commas_outside_of_brackets() -> None:

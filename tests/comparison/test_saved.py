@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from residual_ssl.comparison.saved import SavedArray
+from residual_ssl.commands.comparison.saved import SavedArray
 from residual_ssl.errors import DataError, MissingDataError
 
 Array = np.ndarray[Any, Any]

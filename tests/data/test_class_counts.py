@@ -5,7 +5,7 @@ import math
 import pytest
 
 from residual_ssl.data import LongTail
-from residual_ssl.data.class_counts import equal_counts, first_of_each, shuffled_by_class
+from residual_ssl.data.splits.class_counts import equal_counts, first_of_each, shuffled_by_class
 from residual_ssl.errors import ConfigError
 
 # N_k of CIFAR-10-LT and CIFAR-100-LT with γ = 100 and 10, as printed by the published splits.

@@ -10,7 +10,7 @@ from layouts import CITYSCAPES_IDS, COCO_GAPS, LAYOUTS, Layout
 from PIL import Image
 
 from residual_ssl import compose
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.data import DatasetSpec, check_disjoint, read_list
 from residual_ssl.errors import DataError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from residual_ssl import FixedThreshold, Selection
 from residual_ssl.diagnostics import RiskCoverage, SelectionDiagnostics, SelectionFigures, aurc
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import NoSelection
+from residual_ssl.selection import TrustAll
 
 CLASSES = 5
 
@@ -25,7 +25,7 @@ def random_selection(seed: int = 0, shape: tuple[int, ...] = (6, 8, 9)) -> tuple
     logits[:, 4] = -20
     logits[0, 0, :2] = torch.nan
     valid = torch.rand(shape, generator=generator) < 0.9
-    chosen = NoSelection()(logits, valid)
+    chosen = TrustAll()(logits, valid)
     level = (torch.randint(-1, 4, shape, generator=generator) / 2).clamp(0, 1)
     weight = torch.where(level == 0.5, torch.rand(shape, generator=generator), level) * chosen.valid
     noise = torch.randint(0, 3, shape, generator=generator)
@@ -128,7 +128,7 @@ def test_rankings_are_those_of_the_weight_alone_and_with_confidence_among_full_a
 def test_a_threshold_ranks_as_confidence_does_once_ties_are_ordered_by_it() -> None:
     logits = 2 * torch.randn(500, CLASSES, generator=torch.Generator().manual_seed(0))
     truth = torch.randint(0, CLASSES, (500,), generator=torch.Generator().manual_seed(1))
-    everything, threshold = (figures([(rule(logits), truth)]) for rule in (NoSelection(), FixedThreshold(0.8)))
+    everything, threshold = (figures([(rule(logits), truth)]) for rule in (TrustAll(), FixedThreshold(0.8)))
     confidence = everything.by_weight_and_confidence
     torch.testing.assert_close(threshold.by_weight_and_confidence.aurc, confidence.aurc)
     assert threshold.by_weight.aurc > confidence.aurc
@@ -198,11 +198,11 @@ def test_reset_forgets_everything() -> None:
 )
 def test_a_truth_that_does_not_fit_is_named(truth: Tensor, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        SelectionDiagnostics(CLASSES).update(NoSelection()(torch.zeros(2, CLASSES)), truth)
+        SelectionDiagnostics(CLASSES).update(TrustAll()(torch.zeros(2, CLASSES)), truth)
 
 
 def test_a_weight_above_one_is_named() -> None:
-    chosen = NoSelection()(torch.zeros(2, CLASSES))
+    chosen = TrustAll()(torch.zeros(2, CLASSES))
     heavy = Selection(chosen.label, 2 * chosen.weight, chosen.trusted, chosen.valid, chosen.confidence, chosen.residual)
     with pytest.raises(InvalidInputError, match="weight: got values from 2 to 2"):
         SelectionDiagnostics(CLASSES).update(heavy, torch.zeros(2, dtype=torch.int64))

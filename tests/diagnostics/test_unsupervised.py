@@ -12,7 +12,7 @@ from torch import Tensor
 from residual_ssl import train
 from residual_ssl.diagnostics import UnsupervisedCriteria, soft_neighborhood_density
 from residual_ssl.diagnostics import unsupervised as module
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import ConfigError, InvalidInputError
 
 CERTAINTY, INFOMAX, DENSITY = "unsupervised_certainty", "unsupervised_infomax", "unsupervised_density"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from residual_ssl.algorithms.consistency import frozen_running_statistics
-from residual_ssl.engine.batchnorm import average_running_statistics, synchronised
+from residual_ssl.engine.setup.batchnorm import average_running_statistics, synchronised
 from residual_ssl.errors import ConfigError
 from residual_ssl.models import DeepLabV3Plus, SmallSegmenter
 

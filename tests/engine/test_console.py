@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from residual_ssl.engine import RunResult
-from residual_ssl.engine.console import class_table, summary
+from residual_ssl.engine.records.console import class_table, summary
 
 
 def test_150_classes_fit_a_screen_and_each_stands_there_once_with_both_figures() -> None:

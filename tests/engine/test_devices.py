@@ -9,8 +9,9 @@ from accelerate import Accelerator
 from tiny import tiny_config
 
 from residual_ssl import train
-from residual_ssl.engine import Settings, devices, prepared
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.config.settings import Settings
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.engine.setup import devices, prepared
 from residual_ssl.errors import ConfigError
 
 

@@ -9,8 +9,8 @@ from tiny import tiny_config, without_batchnorm
 from two_processes import run_on_two
 
 from residual_ssl import train
-from residual_ssl.engine.batchnorm import average_running_statistics
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.engine.setup.batchnorm import average_running_statistics
 
 STEPS = 5
 # A tiny network is sure of nothing: a low threshold lets FixMatch select a part of the points.

@@ -13,12 +13,12 @@ import torch.multiprocessing as mp
 from tiny import SCENES
 
 from residual_ssl import Selection, Selector
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.features import judged_points
+from residual_ssl.selection.features import judged_points
 
 
-class MovingThreshold(Selector):
+class CorrMatchThreshold(Selector):
     """Declares one state of each kind; trusts confidence above the running mean."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ def _judge(rank: int, folder: str, logits: torch.Tensor) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     store = dist.FileStore(f"{folder}/store", 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    selector = MovingThreshold()
+    selector = CorrMatchThreshold()
     chosen = selector(logits.chunk(2)[rank])
     torch.save((selector.state_dict(), chosen.trusted), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
@@ -49,7 +49,7 @@ def test_declared_state_is_the_same_on_all_processes_and_as_on_one(tmp_path: Pat
     logits = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
     mp.spawn(_judge, (str(tmp_path), logits), nprocs=2)
     parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
-    single = MovingThreshold()
+    single = CorrMatchThreshold()
     expected = single(logits)
     for state, _ in parts:
         for name, value in single.state_dict().items():

@@ -7,7 +7,7 @@ import pytest
 from tiny import tiny_config
 
 from residual_ssl import compose
-from residual_ssl.engine import Settings
+from residual_ssl.config.settings import Settings
 from residual_ssl.errors import ConfigError
 
 

@@ -11,7 +11,7 @@ from tiny import tiny_config
 
 from residual_ssl import evaluate, train
 from residual_ssl.engine import stages_of
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import ConfigError
 
 

@@ -13,10 +13,11 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from residual_ssl import checkpoint, evaluate, train
-from residual_ssl.engine.loading import StepSampler, mixed_seed
-from residual_ssl.engine.run_log import read_log
+from residual_ssl import evaluate, train
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.engine.setup.loading import StepSampler, mixed_seed
 from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError, ResidualSSLError
+from residual_ssl.runtime import checkpoint
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -128,7 +129,7 @@ def test_a_run_in_epochs_continues_and_is_refused_where_the_data_has_grown(
         with pytest.raises(PowerCutError):
             train(config("cut"))
     with monkeypatch.context() as patch:
-        patch.setattr("residual_ssl.engine.training_data.len", lambda data: 14, raising=False)
+        patch.setattr("residual_ssl.engine.setup.training_data.len", lambda data: 14, raising=False)
         with pytest.raises(ConfigError, match=r"epochs: were 6 steps for the run in .* and are 7 with the data"):
             train(config("cut"))
     assert train(config("cut")).last == pytest.approx(whole.last)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tiny import tiny_config
 
-from residual_ssl.engine import Settings
-from residual_ssl.engine.training_data import open_training_data, steps_of_epochs
+from residual_ssl.config.settings import Settings
+from residual_ssl.engine.setup.training_data import open_training_data, steps_of_epochs
 from residual_ssl.errors import DataError
 
 

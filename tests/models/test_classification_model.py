@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from residual_ssl.engine.optimization import parameter_groups
+from residual_ssl.engine.setup.optimization import parameter_groups
 from residual_ssl.errors import ConfigError, InvalidInputError
 from residual_ssl.models import ClassificationModel, SmallClassifier, TimmClassifier, WideResNet
 from residual_ssl.perturbations import ComplementaryDropout, FeatureDropout

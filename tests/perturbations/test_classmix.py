@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import batch_part
 from residual_ssl.perturbations import ClassMix
+from residual_ssl.runtime.global_batch import batch_part
 
 
 def labels(count: int, classes: int = 7, seed: int = 0) -> Tensor:

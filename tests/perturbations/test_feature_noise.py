@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import batch_part
 from residual_ssl.perturbations import FeatureNoise
+from residual_ssl.runtime.global_batch import batch_part
 
 
 def test_hides_the_share_asked_for_and_leaves_the_rest_as_it_is() -> None:

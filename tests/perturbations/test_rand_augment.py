@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.global_batch import batch_part
 from residual_ssl.perturbations import RandAugment
 from residual_ssl.perturbations.image_operations import OPERATIONS
+from residual_ssl.runtime.global_batch import batch_part
 
 AFFINE = PIL.Image.Transform.AFFINE
 

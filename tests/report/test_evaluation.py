@@ -1,6 +1,6 @@
 """The figures of an evaluation as a person reads them."""
 
-from residual_ssl.report.evaluation import evaluation_text
+from residual_ssl.commands.report.evaluation import evaluation_text
 
 
 def test_classes_come_first_in_aligned_columns_and_means_below() -> None:

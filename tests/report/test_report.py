@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from residual_ssl import ConvexSelector, Selection, compose, prediction_features, train
+from residual_ssl.commands.report import write_report
+from residual_ssl.commands.report.pictures import OUTCOMES, outcome_map
+from residual_ssl.commands.report.plane import affinity, plane
+from residual_ssl.commands.report.runs import read_runs
+from residual_ssl.commands.report.samples import JudgedSamples, judged_samples, shown_run
+from residual_ssl.commands.report.table import ABSENT, comparison
 from residual_ssl.errors import ConfigError, MissingDataError
-from residual_ssl.report import write_report
-from residual_ssl.report.pictures import OUTCOMES, outcome_map
-from residual_ssl.report.plane import affinity, plane
-from residual_ssl.report.runs import read_runs
-from residual_ssl.report.samples import JudgedSamples, judged_samples, shown_run
-from residual_ssl.report.table import ABSENT, comparison
 
 SMALL = [f"dataset.source.{subset}=8" for subset in ("labelled", "unlabelled", "validation")]
 SHORT = ["steps=2", "evaluate_every=1", "log_every=1", "labelled_batch=2", "unlabelled_batch=2", "device=cpu"]

@@ -7,7 +7,7 @@ import torch
 from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import AgreementThreshold, DivergenceWeight, MutualWeight
+from residual_ssl.selection import AgreementThreshold, DMTWeight, UCCWeight
 
 
 class TestAgreement(SelectorContract):
@@ -16,13 +16,13 @@ class TestAgreement(SelectorContract):
 
 
 class TestMutual(SelectorContract):
-    def make(self) -> MutualWeight:
-        return MutualWeight()
+    def make(self) -> DMTWeight:
+        return DMTWeight()
 
 
 class TestDivergence(SelectorContract):
-    def make(self) -> DivergenceWeight:
-        return DivergenceWeight(0.5)
+    def make(self) -> UCCWeight:
+        return UCCWeight(0.5)
 
 
 FIRST, SECOND = random_logits((60, 3), seed=1), random_logits((60, 3), seed=2)
@@ -43,7 +43,7 @@ def test_mutual_weights_have_the_three_cases_of_the_paper() -> None:
             expected.append(q[y] ** 3)
         else:
             expected.append(q[y] ** 2 if max(p) >= max(q) else 0.0)
-    assert MutualWeight(3, 2)(FIRST, second=SECOND).weight.tolist() == pytest.approx(expected)
+    assert DMTWeight(3, 2)(FIRST, second=SECOND).weight.tolist() == pytest.approx(expected)
     assert 0.0 in expected
 
 
@@ -52,10 +52,10 @@ def test_divergence_weights_fall_with_the_distance_of_the_predictions() -> None:
         math.exp(-sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))) if max(p) >= 0.6 else 0.0
         for p, q in PAIRS
     ]
-    assert DivergenceWeight(0.6)(FIRST, second=SECOND).weight.tolist() == pytest.approx(expected)
+    assert UCCWeight(0.6)(FIRST, second=SECOND).weight.tolist() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("rule", [AgreementThreshold(0.0), MutualWeight(), DivergenceWeight(0.0)], ids=repr)
+@pytest.mark.parametrize("rule", [AgreementThreshold(0.0), DMTWeight(), UCCWeight(0.0)], ids=repr)
 def test_points_where_the_second_prediction_is_not_finite_are_left_out(rule: AgreementThreshold) -> None:
     broken = SECOND.clone()
     broken[3, 1] = torch.nan
@@ -73,7 +73,7 @@ def test_a_second_prediction_of_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("make", "message"),
-    [(lambda: AgreementThreshold(5), "threshold: got 5"), (lambda: MutualWeight(-1), "agree: got -1")],
+    [(lambda: AgreementThreshold(5), "threshold: got 5"), (lambda: DMTWeight(-1), "agree: got -1")],
 )
 def test_wrong_choices_are_named(make, message: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(InvalidInputError, match=message):

@@ -7,12 +7,12 @@ from selector_contract import SelectorContract, labels_for, random_logits
 from residual_ssl import FixedThreshold
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import (
+    AdaMatchThreshold,
     DistributionAlignment,
-    EntropyPercentile,
-    GaussianWeight,
-    MutualWeight,
-    RelativeThreshold,
+    DMTWeight,
     SharpenedThreshold,
+    SoftMatchWeight,
+    U2PLThreshold,
 )
 
 
@@ -21,21 +21,21 @@ class TestAdaMatch(SelectorContract):
     own_label = False
 
     def make(self) -> DistributionAlignment:
-        return DistributionAlignment(RelativeThreshold(), momentum=0.5)
+        return DistributionAlignment(AdaMatchThreshold(), momentum=0.5)
 
 
 class TestSoftMatch(SelectorContract):
     per_sample = False
 
     def make(self) -> DistributionAlignment:
-        return DistributionAlignment(GaussianWeight(momentum=0.5), "uniform", momentum=0.5, relabel=False)
+        return DistributionAlignment(SoftMatchWeight(momentum=0.5), "uniform", momentum=0.5, relabel=False)
 
 
 class TestOfNegativeLabels(SelectorContract):
     per_sample = False
 
     def make(self) -> DistributionAlignment:
-        return DistributionAlignment(EntropyPercentile(9, 0.5, (1, 4)), "uniform", relabel=False)
+        return DistributionAlignment(U2PLThreshold(9, 0.5, (1, 4)), "uniform", relabel=False)
 
 
 class TestOfASecondPrediction(SelectorContract):
@@ -43,7 +43,7 @@ class TestOfASecondPrediction(SelectorContract):
     own_label = False
 
     def make(self) -> DistributionAlignment:
-        return DistributionAlignment(MutualWeight(), "uniform")
+        return DistributionAlignment(DMTWeight(), "uniform")
 
 
 def test_the_rule_judges_probabilities_scaled_by_wanted_over_predicted_share() -> None:
@@ -52,7 +52,7 @@ def test_the_rule_judges_probabilities_scaled_by_wanted_over_predicted_share() -
     for step in range(4):
         labelled, logits = random_logits((6, 4), seed=50 + step), random_logits((9, 4), seed=step)
         target = labels_for(labelled, step)
-        rule.observe(labelled, target)
+        rule.update_from_labels(labelled, target)
         wanted = 0.8 * wanted + 0.2 * labelled.softmax(1)[target != 255].mean(0)
         p = logits.softmax(1)
         predicted = p.mean(0) if predicted is None else 0.8 * predicted + 0.2 * p.mean(0)
@@ -73,8 +73,8 @@ def test_labels_and_soft_targets_can_stay_those_of_the_prediction_itself() -> No
 
 
 def test_the_rule_inside_is_told_of_the_steps() -> None:
-    rule = EntropyPercentile()
-    DistributionAlignment(rule).begin(7)
+    rule = U2PLThreshold()
+    DistributionAlignment(rule).on_train_start(7)
     assert rule.total == 7
 
 

@@ -1,16 +1,16 @@
-"""CalibratedThreshold against a search over thresholds, label by label."""
+"""CAFSThreshold against a search over thresholds, label by label."""
 
 import pytest
 import torch
 from selector_contract import SelectorContract, labels_for, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import CalibratedThreshold
+from residual_ssl.selection import CAFSThreshold
 
 
 class TestContract(SelectorContract):
-    def make(self) -> CalibratedThreshold:
-        return CalibratedThreshold(0.8, 0.3, 0.9)
+    def make(self) -> CAFSThreshold:
+        return CAFSThreshold(0.8, 0.3, 0.9)
 
 
 def least(points: list[tuple[float, bool]], precision: float, low: int, high: int) -> float:
@@ -22,13 +22,13 @@ def least(points: list[tuple[float, bool]], precision: float, low: int, high: in
 
 
 def test_the_threshold_of_a_class_is_the_least_at_which_its_predictions_are_right_often_enough() -> None:
-    rule = CalibratedThreshold(0.8, 0.3, 0.9, momentum=0.0)
+    rule = CAFSThreshold(0.8, 0.3, 0.9, momentum=0.0)
     logits = random_logits((400, 4), seed=1)
     target = labels_for(logits, 1)
     target[(logits.argmax(1) == 0) & (torch.arange(400) % 3 > 0)] = 1  # predictions of class 0 are mostly wrong
     rare = (logits.argmax(1) == 3) & (torch.arange(400) % 9 > 0)
     target[rare] = 255
-    rule.observe(logits, target)
+    rule.update_from_labels(logits, target)
     confidence, label = logits.softmax(1).max(1)
     known = [
         (c, y, y == t) for c, y, t in zip(confidence.tolist(), label.tolist(), target.tolist(), strict=True) if t != 255
@@ -48,18 +48,18 @@ def test_the_threshold_of_a_class_is_the_least_at_which_its_predictions_are_righ
 
 
 def test_old_labelled_points_fade() -> None:
-    rule = CalibratedThreshold(momentum=0.5)
+    rule = CAFSThreshold(momentum=0.5)
     logits = random_logits((30, 4))
-    rule.observe(logits, logits.argmax(1))
+    rule.update_from_labels(logits, logits.argmax(1))
     once = rule.seen.clone()
-    rule.observe(logits, logits.argmax(1))
+    rule.update_from_labels(logits, logits.argmax(1))
     torch.testing.assert_close(rule.seen, 1.5 * once)
     assert once.sum() == 30
 
 
 def test_without_labels_the_highest_threshold_holds() -> None:
     logits = random_logits((50, 4))
-    chosen = CalibratedThreshold(high=0.8)(logits)
+    chosen = CAFSThreshold(high=0.8)(logits)
     assert torch.equal(chosen.trusted, logits.softmax(1).amax(1) >= 0.8)
 
 
@@ -69,4 +69,4 @@ def test_without_labels_the_highest_threshold_holds() -> None:
 )
 def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        CalibratedThreshold(**options)
+        CAFSThreshold(**options)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from residual_ssl import Selector, compose
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import described, selection_rules
+from residual_ssl.selection import described, selector_classes
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "selector").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("rule", selection_rules().values(), ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", selector_classes().values(), ids=lambda rule: rule.__name__)
 def test_each_part_is_there_and_on_one_line(rule: type[Selector]) -> None:
     parts = described(rule)
     assert list(parts) == ["Formula", "State", "Cost", "Use", "Source"]

@@ -5,25 +5,25 @@ import torch
 from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import CurriculumThreshold, SelfAdaptiveThreshold
+from residual_ssl.selection import FlexMatchThreshold, FreeMatchThreshold
 
 
 class TestCurriculum(SelectorContract):
     per_sample = False
 
-    def make(self) -> CurriculumThreshold:
-        return CurriculumThreshold(0.7, 0.5)
+    def make(self) -> FlexMatchThreshold:
+        return FlexMatchThreshold(0.7, 0.5)
 
 
 class TestSelfAdaptive(SelectorContract):
     per_sample = False
 
-    def make(self) -> SelfAdaptiveThreshold:
-        return SelfAdaptiveThreshold(0.5)
+    def make(self) -> FreeMatchThreshold:
+        return FreeMatchThreshold(0.5)
 
 
 def test_the_curriculum_compares_each_class_with_the_best_or_with_what_is_unused() -> None:
-    rule, share = CurriculumThreshold(0.8, 0.4), [0.0] * 4
+    rule, share = FlexMatchThreshold(0.8, 0.4), [0.0] * 4
     for step in range(5):
         logits = random_logits((2, 4, 15), seed=step) * (4.0 if step < 4 else 0.3)
         confidence, label = logits.softmax(1).max(1)
@@ -42,7 +42,7 @@ def test_the_curriculum_compares_each_class_with_the_best_or_with_what_is_unused
 
 
 def test_the_self_adaptive_threshold_is_the_mean_confidence_scaled_by_what_is_predicted() -> None:
-    rule, mean, shares = SelfAdaptiveThreshold(0.7), 0.25, torch.full((4,), 0.25, dtype=torch.float64)
+    rule, mean, shares = FreeMatchThreshold(0.7), 0.25, torch.full((4,), 0.25, dtype=torch.float64)
     for step in range(4):
         logits = random_logits((3, 4, 11), seed=step)
         p = logits.softmax(1)
@@ -57,17 +57,17 @@ def test_the_self_adaptive_threshold_is_the_mean_confidence_scaled_by_what_is_pr
 
 
 def test_another_number_of_classes_than_before_is_refused() -> None:
-    rule = CurriculumThreshold()
+    rule = FlexMatchThreshold()
     rule(random_logits((3, 4)))
-    with pytest.raises(InvalidInputError, match=r"logits: got 5 classes, for which confident of CurriculumThreshold"):
+    with pytest.raises(InvalidInputError, match=r"logits: got 5 classes, for which confident of FlexMatchThreshold"):
         rule(random_logits((3, 5)))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CurriculumThreshold(95), r"threshold: got 95, expected a number in \[0, 1\]"),
-        (lambda: SelfAdaptiveThreshold(1.0), r"momentum: got 1.0, expected a number in \[0, 1\)"),
+        (lambda: FlexMatchThreshold(95), r"threshold: got 95, expected a number in \[0, 1\]"),
+        (lambda: FreeMatchThreshold(1.0), r"momentum: got 1.0, expected a number in \[0, 1\)"),
     ],
 )
 def test_wrong_choices_are_named(make, message: str) -> None:  # type: ignore[no-untyped-def]

@@ -9,9 +9,10 @@ from selector_contract import SelectorContract, random_logits
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import ConstrainedConvexSelector, SelectionProgram, constrained
-from residual_ssl.selection.bins import ReliabilityBins, correctness_table
-from residual_ssl.selection.convex_layer import LayerSolution
+from residual_ssl.selection import ConstrainedConvexSelector, SelectionProgram
+from residual_ssl.selection.convex import constrained
+from residual_ssl.selection.convex.layer import LayerSolution
+from residual_ssl.selection.points.bins import ReliabilityBins, correctness_table
 
 PRIOR = [0.4, 0.3, 0.15, 0.1, 0.05]
 PRIOR_3 = [0.5, 0.3, 0.2]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from residual_ssl import ConvexSelector
-from residual_ssl.ema import EMATeacher
+from residual_ssl.algorithms.ema import EMATeacher
 
 
 class TestHard(SelectorContract):

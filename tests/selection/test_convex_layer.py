@@ -11,8 +11,8 @@ from diffcp import SolverError
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import convex_layer
-from residual_ssl.selection.convex_layer import ConvexProgram, solve_layer
+from residual_ssl.selection.convex import layer as convex_layer
+from residual_ssl.selection.convex.layer import ConvexProgram, solve_layer
 
 POINTS = torch.tensor([[0.7, 0.1, 0.4], [2.0, -1.0, 0.3], [0.2, 0.3, 0.1], [-0.5, 0.4, 0.6]], dtype=torch.float64)
 

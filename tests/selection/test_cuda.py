@@ -8,26 +8,26 @@ from selector_contract import judge, labels_for, random_logits
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector, TrustedMask
 from residual_ssl.selection import (
+    AdaMatchThreshold,
     AgreementThreshold,
-    CalibratedThreshold,
+    CAFSThreshold,
     ConfidenceWeight,
     ConfidentShare,
-    CurriculumThreshold,
+    ConsistentTeacherThreshold,
+    CorrMatchThreshold,
+    CWBASSThreshold,
+    DashThreshold,
     DistributionAlignment,
-    DivergenceWeight,
-    EntropyPercentile,
+    DMTWeight,
     EntropyWeight,
-    GatedThreshold,
-    GaussianWeight,
-    LossThreshold,
-    MixtureThreshold,
-    MovingThreshold,
-    MutualWeight,
-    RelativeThreshold,
-    SelfAdaptiveThreshold,
+    FlexMatchThreshold,
+    FreeMatchThreshold,
     SharpenedThreshold,
-    ShrunkClassSpace,
+    ShrinkMatchThreshold,
+    SoftMatchWeight,
     TopFraction,
+    U2PLThreshold,
+    UCCWeight,
 )
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -40,23 +40,23 @@ SELECTORS = [
     ConvexSelector(pooling=0.5),
     ConvexSelector(scope="window"),
     AgreementThreshold(0.5),
-    CalibratedThreshold(0.5),
+    CAFSThreshold(0.5),
     ConfidenceWeight(0.4, 0.9),
     ConfidentShare(0.6),
-    CurriculumThreshold(0.6, 0.5),
-    DistributionAlignment(RelativeThreshold(), momentum=0.5),
-    DivergenceWeight(0.5),
-    EntropyPercentile(10, 0.4, (3, 12)),
+    FlexMatchThreshold(0.6, 0.5),
+    DistributionAlignment(AdaMatchThreshold(), momentum=0.5),
+    UCCWeight(0.5),
+    U2PLThreshold(10, 0.4, (3, 12)),
     EntropyWeight(),
-    GatedThreshold(0.8),
-    GaussianWeight(momentum=0.5),
-    LossThreshold(10),
-    MixtureThreshold(),
-    MovingThreshold(0.5, 0.5),
-    MutualWeight(),
-    SelfAdaptiveThreshold(0.5),
+    CWBASSThreshold(0.8),
+    SoftMatchWeight(momentum=0.5),
+    DashThreshold(10),
+    ConsistentTeacherThreshold(),
+    CorrMatchThreshold(0.5, 0.5),
+    DMTWeight(),
+    FreeMatchThreshold(0.5),
     SharpenedThreshold(0.5),
-    ShrunkClassSpace(0.7),
+    ShrinkMatchThreshold(0.7),
     TopFraction(10, balance="labelled", scope="window"),
 ]
 
@@ -68,15 +68,15 @@ def test_weights_are_those_of_the_cpu_and_nothing_waits(selector: Selector, dtyp
     target = labels_for(logits)
     on_cpu, on_gpu = copy.deepcopy(selector), copy.deepcopy(selector).cuda()
     for _ in range(2):
-        on_cpu.observe(logits, target)
+        on_cpu.update_from_labels(logits, target)
         expected = judge(on_cpu, logits)
     moved, labels = logits.cuda(), target.cuda()
-    on_gpu.observe(moved, labels)
+    on_gpu.update_from_labels(moved, labels)
     judge(on_gpu, moved)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        on_gpu.observe(moved, labels)
+        on_gpu.update_from_labels(moved, labels)
         chosen = judge(on_gpu, moved)
         TrustedMask(block=8)(moved, chosen.trusted)
     finally:

@@ -1,4 +1,4 @@
-"""EntropyPercentile against NumPy's percentile and ranks counted one by one."""
+"""U2PLThreshold against NumPy's percentile and ranks counted one by one."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.selection import EntropyPercentile
+from residual_ssl.selection import U2PLThreshold
 
 
 class TestContract(SelectorContract):
     per_sample = False
 
-    def make(self) -> EntropyPercentile:
-        return EntropyPercentile(total_steps=10, unreliable=0.4, negative_ranks=(2, 4))
+    def make(self) -> U2PLThreshold:
+        return U2PLThreshold(total_steps=10, unreliable=0.4, negative_ranks=(2, 4))
 
 
 def entropies(logits: torch.Tensor) -> np.ndarray:
@@ -23,7 +23,7 @@ def entropies(logits: torch.Tensor) -> np.ndarray:
 
 
 def test_each_step_leaves_out_the_share_of_highest_entropy_that_its_time_allows() -> None:
-    rule = EntropyPercentile(total_steps=4, unreliable=0.4)
+    rule = U2PLThreshold(total_steps=4, unreliable=0.4)
     left_out = []
     for step in range(6):
         logits = random_logits((3, 7, 8, 9), seed=step)
@@ -39,7 +39,7 @@ def test_each_step_leaves_out_the_share_of_highest_entropy_that_its_time_allows(
 
 def test_negative_labels_are_the_low_ranks_of_the_points_left_out() -> None:
     logits = random_logits((40, 8))
-    chosen = EntropyPercentile(total_steps=9, unreliable=0.5, negative_ranks=(3, 6))(logits)
+    chosen = U2PLThreshold(total_steps=9, unreliable=0.5, negative_ranks=(3, 6))(logits)
     for x, trusted, negative in zip(logits, chosen.trusted, chosen.negative, strict=True):
         for k in range(8):
             rank = int((x > x[k]).sum())
@@ -49,11 +49,11 @@ def test_negative_labels_are_the_low_ranks_of_the_points_left_out() -> None:
 
 def test_ranks_beyond_the_classes_leave_no_negative_label_and_the_loss_stays_finite() -> None:
     logits = torch.zeros(6, 3)  # all classes alike: ranks follow no order
-    chosen = EntropyPercentile(total_steps=9, unreliable=1.0, negative_ranks=(1, 20))(logits)
+    chosen = U2PLThreshold(total_steps=9, unreliable=1.0, negative_ranks=(1, 20))(logits)
     assert not chosen.negative.all(1).any()
     assert not chosen.negative.gather(1, chosen.label[:, None]).any()
     assert selected_cross_entropy(logits, chosen).isfinite()
-    assert not EntropyPercentile(total_steps=9, negative_ranks=(3, 20))(random_logits((9, 3))).negative.any()
+    assert not U2PLThreshold(total_steps=9, negative_ranks=(3, 20))(random_logits((9, 3))).negative.any()
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,4 @@ def test_ranks_beyond_the_classes_leave_no_negative_label_and_the_loss_stays_fin
 )
 def test_wrong_choices_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        EntropyPercentile(**options)
+        U2PLThreshold(**options)

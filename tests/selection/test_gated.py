@@ -1,4 +1,4 @@
-"""GatedThreshold: both versions of CW-BASS in plain Python."""
+"""CWBASSThreshold: both versions of CW-BASS in plain Python."""
 
 import math
 
@@ -7,21 +7,21 @@ import torch
 from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import GatedThreshold
+from residual_ssl.selection import CWBASSThreshold
 
 
 class TestAdaptive(SelectorContract):
     per_sample = False
 
-    def make(self) -> GatedThreshold:
-        return GatedThreshold(strict=None, floor=0.0, base=1.0, high=0.8)
+    def make(self) -> CWBASSThreshold:
+        return CWBASSThreshold(strict=None, floor=0.0, base=1.0, high=0.8)
 
 
 class TestGated(SelectorContract):
     per_sample = False
 
-    def make(self) -> GatedThreshold:
-        return GatedThreshold(strict=0.8, momentum=0.5)
+    def make(self) -> CWBASSThreshold:
+        return CWBASSThreshold(strict=0.8, momentum=0.5)
 
 
 def weights(logits: torch.Tensor, threshold: float, power: float) -> list[float]:
@@ -29,7 +29,7 @@ def weights(logits: torch.Tensor, threshold: float, power: float) -> list[float]
 
 
 def test_without_a_gate_the_threshold_depends_on_the_mean_confidence_of_the_batch() -> None:
-    rule = GatedThreshold(strict=None, floor=0.0, base=0.9, slope=3.0, low=0.4, high=0.8, power=2.0)
+    rule = CWBASSThreshold(strict=None, floor=0.0, base=0.9, slope=3.0, low=0.4, high=0.8, power=2.0)
     thresholds = []
     for step, scale in enumerate((0.1, 0.5, 1.0, 9.0)):
         logits = scale * random_logits((40, 4), seed=step)
@@ -42,7 +42,7 @@ def test_without_a_gate_the_threshold_depends_on_the_mean_confidence_of_the_batc
 
 
 def test_the_floor_follows_the_running_mean() -> None:
-    rule, running = GatedThreshold(strict=None, floor=0.9, momentum=0.7), 0.6
+    rule, running = CWBASSThreshold(strict=None, floor=0.9, momentum=0.7), 0.6
     for step in range(5):
         logits = 2 * random_logits((40, 4), seed=step)
         mean = logits.softmax(1).amax(1).mean().item()
@@ -54,16 +54,16 @@ def test_the_floor_follows_the_running_mean() -> None:
 
 @pytest.mark.parametrize(("right", "strict"), [(19, True), (18, False)])
 def test_the_gate_is_strict_where_a_confident_prediction_keeps_its_promise(right: int, strict: bool) -> None:
-    rule = GatedThreshold()
+    rule = CWBASSThreshold()
     sure, unsure = torch.tensor([[5.0, 0.0]]).repeat(20, 1), torch.tensor([[1.0, 0.0]]).repeat(30, 1)
     target = torch.tensor([0] * right + [1] * (20 - right) + [1] * 30)  # the unsure ones do not count
-    rule.observe(torch.cat([sure, unsure]), target)
+    rule.update_from_labels(torch.cat([sure, unsure]), target)
     logits = torch.tensor([[2.5, 0.0], [4.0, 0.0]])  # confidences .924 and .982
     assert (rule(logits).weight > 0).tolist() == [not strict, True]
 
 
 def test_before_any_label_it_is_adaptive() -> None:
-    assert (GatedThreshold()(torch.tensor([[2.5, 0.0]])).weight > 0).all()
+    assert (CWBASSThreshold()(torch.tensor([[2.5, 0.0]])).weight > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_before_any_label_it_is_adaptive() -> None:
 )
 def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        GatedThreshold(**options)
+        CWBASSThreshold(**options)

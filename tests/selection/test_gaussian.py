@@ -1,4 +1,4 @@
-"""GaussianWeight against its recurrence in plain Python."""
+"""SoftMatchWeight against its recurrence in plain Python."""
 
 import math
 import statistics
@@ -8,18 +8,18 @@ import torch
 from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import GaussianWeight
+from residual_ssl.selection import SoftMatchWeight
 
 
 class TestContract(SelectorContract):
     per_sample = False
 
-    def make(self) -> GaussianWeight:
-        return GaussianWeight(momentum=0.5)
+    def make(self) -> SoftMatchWeight:
+        return SoftMatchWeight(momentum=0.5)
 
 
 def test_weights_follow_the_running_mean_and_variance() -> None:
-    rule, mean, variance = GaussianWeight(1.5, 0.6), 1 / 5, 1.0
+    rule, mean, variance = SoftMatchWeight(1.5, 0.6), 1 / 5, 1.0
     for step in range(4):
         logits = random_logits((2, 5, 9), seed=step)
         valid = torch.rand(2, 9, generator=torch.Generator().manual_seed(step)) < 0.7
@@ -33,7 +33,7 @@ def test_weights_follow_the_running_mean_and_variance() -> None:
 
 
 def test_a_single_point_leaves_the_variance_alone() -> None:
-    rule = GaussianWeight(momentum=0.0)
+    rule = SoftMatchWeight(momentum=0.0)
     rule(random_logits((1, 3)))
     assert rule.variance.item() == 1
 
@@ -43,4 +43,4 @@ def test_a_single_point_leaves_the_variance_alone() -> None:
 )
 def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        GaussianWeight(**options)
+        SoftMatchWeight(**options)

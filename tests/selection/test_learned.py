@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from residual_ssl.diagnostics import aurc
 from residual_ssl.errors import InvalidInputError, NotFittedError, ResidualSSLError
-from residual_ssl.features import prediction_features
-from residual_ssl.selection import LearnedConvexSelector, convex_partition, learned_metric
-from residual_ssl.selection.learned_metric import affinity, correctness_loss, learn_metric, partition_form
+from residual_ssl.selection import LearnedConvexSelector, convex_partition
+from residual_ssl.selection.convex import learned_metric
+from residual_ssl.selection.convex.learned_metric import affinity, correctness_loss, learn_metric, partition_form
+from residual_ssl.selection.features import prediction_features
 
 
 def drawn_labels(logits: Tensor, seed: int = 0) -> Tensor:
@@ -245,7 +246,7 @@ def test_points_without_a_label_have_no_influence() -> None:
 def test_the_draw_is_of_all_labelled_points_in_parts_or_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, labels = misleading(0, (40, 100))
     whole = LearnedConvexSelector(max_points=10_000).fit(logits, labels)
-    monkeypatch.setattr("residual_ssl.selection.known_points._POINTS_AT_ONCE", 700)
+    monkeypatch.setattr("residual_ssl.selection.points.known_points._POINTS_AT_ONCE", 700)
     parts = LearnedConvexSelector(max_points=10_000).fit(logits, labels)
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], value, msg=name, rtol=1e-3, atol=1e-3)

@@ -1,4 +1,4 @@
-"""MixtureThreshold against scikit-learn's mixture, fitted from the same start."""
+"""ConsistentTeacherThreshold against scikit-learn's mixture, fitted from the same start."""
 
 from typing import Any
 
@@ -10,26 +10,26 @@ from selector_contract import SelectorContract, random_logits
 from sklearn.mixture import GaussianMixture
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import MixtureThreshold
+from residual_ssl.selection import ConsistentTeacherThreshold
 
 
 class TestPerClass(SelectorContract):
     per_sample = False
 
-    def make(self) -> MixtureThreshold:
-        return MixtureThreshold(iterations=3)
+    def make(self) -> ConsistentTeacherThreshold:
+        return ConsistentTeacherThreshold(iterations=3)
 
 
 class TestBySample(SelectorContract):
-    def make(self) -> MixtureThreshold:
-        return MixtureThreshold(per_class=False, scope="sample", iterations=2)
+    def make(self) -> ConsistentTeacherThreshold:
+        return ConsistentTeacherThreshold(per_class=False, scope="sample", iterations=2)
 
 
 class TestOfAWindow(SelectorContract):
     per_sample = False
 
-    def make(self) -> MixtureThreshold:
-        return MixtureThreshold(scope="window", window=300, iterations=2)
+    def make(self) -> ConsistentTeacherThreshold:
+        return ConsistentTeacherThreshold(scope="window", window=300, iterations=2)
 
 
 def threshold_by_sklearn(scores: NDArray[np.float64], iterations: int) -> float:
@@ -52,7 +52,7 @@ def threshold_by_sklearn(scores: NDArray[np.float64], iterations: int) -> float:
 @pytest.mark.parametrize("per_class", [False, True])
 def test_trust_begins_at_the_mode_of_the_upper_gaussian(per_class: bool) -> None:
     logits = random_logits((4, 3, 60), seed=4)
-    chosen = MixtureThreshold(per_class, iterations=15)(logits)
+    chosen = ConsistentTeacherThreshold(per_class, iterations=15)(logits)
     confidence, label = (x.flatten().numpy() for x in logits.softmax(1).max(1))
     for k in range(3):
         members = label == k
@@ -63,21 +63,23 @@ def test_trust_begins_at_the_mode_of_the_upper_gaussian(per_class: bool) -> None
 
 def test_by_sample_each_is_fitted_by_itself() -> None:
     logits = random_logits((3, 4, 50), seed=2)
-    whole = MixtureThreshold(scope="sample")(logits).trusted
-    assert torch.equal(whole, torch.cat([MixtureThreshold()(sample.unsqueeze(0)).trusted for sample in logits]))
+    whole = ConsistentTeacherThreshold(scope="sample")(logits).trusted
+    assert torch.equal(
+        whole, torch.cat([ConsistentTeacherThreshold()(sample.unsqueeze(0)).trusted for sample in logits])
+    )
 
 
 def test_points_too_few_to_fit_take_the_fallback() -> None:
     logits = torch.tensor([[1.0, 0.0], [0.1, 0.0], [4.0, 0.0]])
-    assert MixtureThreshold(fallback=0.6)(logits).weight.tolist() == [1, 0, 1]
+    assert ConsistentTeacherThreshold(fallback=0.6)(logits).weight.tolist() == [1, 0, 1]
 
 
 def test_a_window_outlasts_a_batch() -> None:
-    rule = MixtureThreshold(per_class=False, scope="window", window=400)
+    rule = ConsistentTeacherThreshold(per_class=False, scope="window", window=400)
     for seed in range(4):
         rule(random_logits((100, 3), torch.float32, seed=seed))
     together = torch.cat([random_logits((100, 3), torch.float32, seed=seed) for seed in range(4)])
-    expected = MixtureThreshold(per_class=False)(together).trusted
+    expected = ConsistentTeacherThreshold(per_class=False)(together).trusted
     rule.eval()
     torch.testing.assert_close(rule(together).trusted, expected)
 
@@ -92,4 +94,4 @@ def test_a_window_outlasts_a_batch() -> None:
 )
 def test_wrong_choices_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        MixtureThreshold(**options)
+        ConsistentTeacherThreshold(**options)

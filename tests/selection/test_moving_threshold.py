@@ -1,22 +1,22 @@
-"""MovingThreshold against the average written out step by step."""
+"""CorrMatchThreshold against the average written out step by step."""
 
 import pytest
 import torch
 from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import MovingThreshold
+from residual_ssl.selection import CorrMatchThreshold
 
 
 class TestContract(SelectorContract):
     per_sample = False
 
-    def make(self) -> MovingThreshold:
-        return MovingThreshold(0.5, 0.9)
+    def make(self) -> CorrMatchThreshold:
+        return CorrMatchThreshold(0.5, 0.9)
 
 
 def test_the_threshold_follows_the_best_prediction_of_each_predicted_class() -> None:
-    rule, threshold = MovingThreshold(0.6, 0.8), 0.6
+    rule, threshold = CorrMatchThreshold(0.6, 0.8), 0.6
     for step in range(4):
         logits = random_logits((2, 6, 5), seed=step) * (0.3 + step / 2)
         chosen = rule(logits)
@@ -31,7 +31,7 @@ def test_the_threshold_follows_the_best_prediction_of_each_predicted_class() -> 
 
 
 def test_points_that_are_not_valid_do_not_move_it() -> None:
-    rule = MovingThreshold(0.6, 0.8)
+    rule = CorrMatchThreshold(0.6, 0.8)
     rule(random_logits((2, 6, 5)), torch.zeros(2, 5, dtype=torch.bool))
     assert rule.threshold == torch.tensor(0.6)
 
@@ -41,4 +41,4 @@ def test_points_that_are_not_valid_do_not_move_it() -> None:
 )
 def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        MovingThreshold(**options)
+        CorrMatchThreshold(**options)

@@ -5,7 +5,7 @@ import torch
 from selector_contract import random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import OracleSelection
+from residual_ssl.selection import OracleSelector
 
 
 def test_weight_is_the_correctness_of_the_label() -> None:
@@ -14,7 +14,7 @@ def test_weight_is_the_correctness_of_the_label() -> None:
     truth[0, 0] = 255
     valid = torch.ones(2, 6, 7, dtype=torch.bool)
     valid[1, :, 0] = False
-    chosen = OracleSelection()(logits, valid, truth=truth)
+    chosen = OracleSelector()(logits, valid, truth=truth)
     expected = torch.tensor(
         [
             [[valid[b, i, j] and logits[b, :, i, j].argmax() == truth[b, i, j] for j in range(7)] for i in range(6)]
@@ -27,4 +27,4 @@ def test_weight_is_the_correctness_of_the_label() -> None:
 
 def test_a_truth_of_another_shape_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"truth: got shape \(3,\), expected \(2,\)"):
-        OracleSelection()(torch.zeros(2, 5), truth=torch.zeros(3, dtype=torch.int64))
+        OracleSelector()(torch.zeros(2, 5), truth=torch.zeros(3, dtype=torch.int64))

@@ -2,7 +2,7 @@
 
 import torch
 
-from residual_ssl.selection.past_points import PastPoints
+from residual_ssl.selection.points.past_points import PastPoints
 
 
 def test_it_holds_the_last_valid_points() -> None:

@@ -8,7 +8,7 @@ from selector_contract import random_logits
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.point_features import FEATURES, SECOND_FEATURES, point_features
+from residual_ssl.selection.points.point_features import FEATURES, SECOND_FEATURES, point_features
 
 
 def column(values: Tensor, name: str) -> Tensor:

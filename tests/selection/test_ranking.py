@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from residual_ssl.selection.ranking import class_rank_thresholds, masked_quantile
+from residual_ssl.selection.points.ranking import class_rank_thresholds, masked_quantile
 
 
 @pytest.mark.parametrize("level", [0.0, 0.13, 0.5, 0.9, 1.0])

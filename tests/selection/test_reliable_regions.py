@@ -11,8 +11,8 @@ from torch import Tensor
 
 from residual_ssl import ConvexSelector, FixedThreshold
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import AgreementThreshold, NoSelection, RelativeThreshold, ReliableRegions
-from residual_ssl.selection.reliable_regions import best_split, image_evidence, mean_around
+from residual_ssl.selection import AdaMatchThreshold, AgreementThreshold, ReliableRegions, TrustAll
+from residual_ssl.selection.convex.reliable_regions import best_split, image_evidence, mean_around
 
 
 class RegionsContract(SelectorContract):
@@ -28,7 +28,7 @@ class RegionsContract(SelectorContract):
 
 class TestOfNoSelection(RegionsContract):
     def make(self) -> ReliableRegions:
-        return ReliableRegions(NoSelection(), window=300)
+        return ReliableRegions(TrustAll(), window=300)
 
 
 class TestOfConfidenceSeparableLearning(RegionsContract):
@@ -76,7 +76,7 @@ def split_by_trial(scores: np.ndarray) -> float:
 def test_the_foreground_on_the_worse_side_of_the_window_is_left_out(labels: list[int]) -> None:
     rule = ReliableRegions(FixedThreshold(0.5), background=1, window=200, reach=3)
     for part in (labels[:4], labels[4:]):
-        rule.observe(torch.zeros(1, 4, len(part) + 1), torch.tensor([[*part, 255]]))
+        rule.update_from_labels(torch.zeros(1, 4, len(part) + 1), torch.tensor([[*part, 255]]))
     wanted = {k: labels.count(k) / (sum(label != 1 for label in labels) or 1) for k in (0, 2, 3)}
     seen, classes = np.zeros((0, 3)), np.zeros(0, dtype=int)
     left_out = unlikely_but_better = opposed = 0
@@ -122,7 +122,7 @@ def test_strangers_are_left_out_and_their_background_is_kept() -> None:
     clear = 5 * torch.nn.functional.one_hot(truth, 5).mT.double()
     logits = torch.where(strangers[:, None, None], 0.4 * clear, clear)
     logits = logits + 0.3 * torch.randn(logits.shape, generator=generator, dtype=torch.float64)
-    weight = ReliableRegions(NoSelection())(logits).weight
+    weight = ReliableRegions(TrustAll())(logits).weight
     foreground = logits.argmax(1) > 0
     assert not weight[strangers][foreground[strangers]].any()
     assert bool((weight[~strangers] == 1).all())
@@ -140,9 +140,9 @@ def test_strangers_that_have_been_learned_are_left_out_by_the_shares_of_the_clas
     sureness = torch.where(foreground, torch.where(strange, 5.0, 4.0), ground[:, None])
     logits = torch.nn.functional.one_hot(taken, 5).mT * sureness[:, None]
     logits = logits + 0.3 * torch.randn(logits.shape, generator=generator, dtype=torch.float64)
-    of_ground, labelled = ReliableRegions(NoSelection()), ReliableRegions(NoSelection())
-    of_ground.observe(logits, torch.zeros_like(truth))  # says nothing of the other classes
-    labelled.observe(logits, truth)
+    of_ground, labelled = ReliableRegions(TrustAll()), ReliableRegions(TrustAll())
+    of_ground.update_from_labels(logits, torch.zeros_like(truth))  # says nothing of the other classes
+    labelled.update_from_labels(logits, truth)
     assert bool((of_ground(logits).weight[foreground & strange] == 1).all())
     weight = labelled(logits).weight
     assert not weight[foreground & strange].any()
@@ -155,7 +155,7 @@ def test_a_mistake_within_an_image_is_left_out_by_its_region() -> None:
     logits[:, 1, 20:40] = 6.0
     logits[:, 2, 40:] = 1.0  # wavering, with one sure point in its midst
     logits[:, 2, 50] = 6.0
-    weight = ReliableRegions(NoSelection(), reach=9)(logits).weight
+    weight = ReliableRegions(TrustAll(), reach=9)(logits).weight
     assert bool((weight[0, :38] == 1).all())
     assert not weight[0, 44:].any()
 
@@ -193,22 +193,22 @@ def test_an_image_that_is_all_background_and_one_without_any_have_evidence() -> 
 
 
 def test_the_rule_inside_learns_from_labels() -> None:
-    inside = RelativeThreshold(0.9, momentum=0.5)
+    inside = AdaMatchThreshold(0.9, momentum=0.5)
     before = {name: value.clone() for name, value in inside.state_dict().items()}
     logits = random_logits((6, 4))
-    ReliableRegions(inside).observe(logits, labels_for(logits))
+    ReliableRegions(inside).update_from_labels(logits, labels_for(logits))
     assert any(not torch.equal(value, before[name]) for name, value in inside.state_dict().items())
 
 
 def test_in_evaluation_before_any_training_the_foreground_is_kept() -> None:
     logits = 5 * random_logits((2, 4, 50))
-    assert bool((ReliableRegions(NoSelection()).eval()(logits).weight == 1).all())
+    assert bool((ReliableRegions(TrustAll()).eval()(logits).weight == 1).all())
 
 
 def test_of_a_pool_that_is_all_doubtful_nothing_is_kept() -> None:
     logits = torch.zeros(4, 3, 60, dtype=torch.float64)
     logits[:, 1] = torch.linspace(0.1, 0.6, 240, dtype=torch.float64).view(4, 60)  # of three classes, at most 0.48
-    assert not ReliableRegions(NoSelection())(logits).weight.any()
+    assert not ReliableRegions(TrustAll())(logits).weight.any()
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,26 @@
 import pytest
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.schedule import ScheduledSelector
+from residual_ssl.selection.points.schedule import ScheduledSelector
 
 
 def test_without_a_number_of_steps_it_is_told_one() -> None:
     rule = ScheduledSelector()
     assert [rule.progress().item() for _ in range(3)] == [0, 0, 0]
     rule = ScheduledSelector()
-    rule.begin(4)
+    rule.on_train_start(4)
     assert [rule.progress().item() for _ in range(3)] == [0, 0.25, 0.5]
 
 
 def test_a_number_of_its_own_prevails() -> None:
     rule = ScheduledSelector(2)
-    rule.begin(100)
+    rule.on_train_start(100)
     assert [rule.progress().item() for _ in range(4)] == [0, 0.5, 1, 1]
 
 
 def test_training_goes_on_with_the_number_that_it_began_with() -> None:
     rule, restored = ScheduledSelector(), ScheduledSelector()
-    rule.begin(10)
+    rule.on_train_start(10)
     rule.progress()
     restored.load_state_dict(rule.state_dict())
     assert restored.progress() == 0.1

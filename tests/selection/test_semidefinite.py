@@ -10,8 +10,9 @@ from torch import Tensor
 
 from residual_ssl import ConvexSelector, solve_partition
 from residual_ssl.errors import ResidualSSLWarning
-from residual_ssl.selection import convex_layer, partition
-from residual_ssl.selection.partition import solve_partition_counted
+from residual_ssl.selection.convex import layer as convex_layer
+from residual_ssl.selection.convex import partition
+from residual_ssl.selection.convex.partition import solve_partition_counted
 
 
 def gram_with(eigenvalues: list[float], batch: int, seed: int) -> Tensor:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from residual_ssl.selection import ConvexPartition, convex_partition, separation
+from residual_ssl.selection import ConvexPartition, convex_partition
+from residual_ssl.selection.convex import separation
 
 FIELDS = ("program", "gram", "reliable", "mean", "variance")
 

@@ -7,7 +7,7 @@ import torch
 from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import NoSelection, SharpenedThreshold
+from residual_ssl.selection import SharpenedThreshold, TrustAll
 
 
 class TestContract(SelectorContract):
@@ -29,7 +29,7 @@ def test_without_threshold_and_sharpening_every_point_is_taught_its_probabilitie
     logits = random_logits((2, 4, 6))
     chosen = SharpenedThreshold(0.0, 1.0)(logits)
     torch.testing.assert_close(chosen.target, logits.softmax(1))
-    assert torch.equal(chosen.weight, NoSelection()(logits).weight)
+    assert torch.equal(chosen.weight, TrustAll()(logits).weight)
 
 
 def test_targets_carry_no_gradient() -> None:

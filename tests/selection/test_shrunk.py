@@ -1,4 +1,4 @@
-"""ShrunkClassSpace against the search class by class that the paper describes."""
+"""ShrinkMatchThreshold against the search class by class that the paper describes."""
 
 import pytest
 import torch
@@ -6,12 +6,12 @@ from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.selection import ShrunkClassSpace
+from residual_ssl.selection import ShrinkMatchThreshold
 
 
 class TestContract(SelectorContract):
-    def make(self) -> ShrunkClassSpace:
-        return ShrunkClassSpace(0.7)
+    def make(self) -> ShrinkMatchThreshold:
+        return ShrinkMatchThreshold(0.7)
 
 
 def negatives(p: list[float], threshold: float) -> set[int]:
@@ -27,7 +27,7 @@ def negatives(p: list[float], threshold: float) -> set[int]:
 
 def test_negative_labels_are_what_is_left_once_enough_rivals_are_set_aside() -> None:
     logits = random_logits((80, 6))
-    chosen = ShrunkClassSpace(0.85)(logits)
+    chosen = ShrinkMatchThreshold(0.85)(logits)
     found = [set(row.nonzero()[:, 0].tolist()) for row in chosen.negative]
     expected = [negatives(p, 0.85) for p in logits.softmax(1).tolist()]
     assert found == expected
@@ -37,11 +37,11 @@ def test_negative_labels_are_what_is_left_once_enough_rivals_are_set_aside() -> 
 
 def test_a_point_torn_between_all_classes_has_none_and_the_loss_stays_finite() -> None:
     logits = torch.zeros(2, 5)
-    chosen = ShrunkClassSpace()(logits)
+    chosen = ShrinkMatchThreshold()(logits)
     assert not chosen.negative.any()
     assert selected_cross_entropy(logits, chosen) == 0
 
 
 def test_a_wrong_threshold_is_named() -> None:
     with pytest.raises(InvalidInputError, match="threshold: got 95"):
-        ShrunkClassSpace(95)
+        ShrinkMatchThreshold(95)

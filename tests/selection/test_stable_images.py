@@ -1,12 +1,12 @@
-"""StableImages against mean IoU by sets, and its ranking among the images seen."""
+"""STPlusPlusSelector against mean IoU by sets, and its ranking among the images seen."""
 
 import pytest
 import torch
 from selector_contract import random_logits
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import StableImages
-from residual_ssl.selection.stable_images import image_stability
+from residual_ssl.selection import STPlusPlusSelector
+from residual_ssl.selection.weights.st_plus_plus import image_stability
 
 
 def mean_iou(first: list[int], second: list[int]) -> float:
@@ -33,7 +33,7 @@ def test_stability_is_the_mean_over_states_of_the_mean_iou_of_the_image() -> Non
 
 
 def test_the_most_stable_share_of_all_images_seen_is_trusted() -> None:
-    rule = StableImages(share=0.5, window=6)
+    rule = STPlusPlusSelector(share=0.5, window=6)
     logits = random_logits((6, 4, 40))
     noise = torch.linspace(0, 30, 6, dtype=torch.float64).view(6, 1, 1)  # each image less stable than the one before
     earlier = (logits + noise * torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)))[None]
@@ -48,7 +48,7 @@ def test_the_most_stable_share_of_all_images_seen_is_trusted() -> None:
 def test_its_memory_continues_from_a_checkpoint() -> None:
     logits = random_logits((4, 4, 40))
     earlier = random_logits((2, 4, 4, 40), seed=1)
-    rule, restored = StableImages(window=5), StableImages(window=5)
+    rule, restored = STPlusPlusSelector(window=5), STPlusPlusSelector(window=5)
     rule(logits, earlier=earlier)
     restored.load_state_dict(rule.state_dict())
     for selector in (rule, restored):
@@ -59,7 +59,7 @@ def test_its_memory_continues_from_a_checkpoint() -> None:
 
 def test_earlier_predictions_of_another_shape_are_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"earlier: got shape \(2, 4, 9\), expected \(J, 2, 4, 9\)"):
-        StableImages()(torch.zeros(2, 4, 9), earlier=torch.zeros(2, 4, 9))
+        STPlusPlusSelector()(torch.zeros(2, 4, 9), earlier=torch.zeros(2, 4, 9))
 
 
 def test_a_whole_sample_is_stable_where_its_class_was_the_same_before() -> None:

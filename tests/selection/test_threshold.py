@@ -6,7 +6,7 @@ from selector_contract import SelectorContract, random_logits
 
 from residual_ssl import FixedThreshold
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection import NoSelection
+from residual_ssl.selection import TrustAll
 
 
 class TestFixedThreshold(SelectorContract):
@@ -15,8 +15,8 @@ class TestFixedThreshold(SelectorContract):
 
 
 class TestNoSelection(SelectorContract):
-    def make(self) -> NoSelection:
-        return NoSelection()
+    def make(self) -> TrustAll:
+        return TrustAll()
 
 
 def test_the_threshold_itself_is_accepted() -> None:
@@ -30,7 +30,7 @@ def test_the_threshold_itself_is_accepted() -> None:
 
 
 def test_no_selection_takes_every_valid_point() -> None:
-    chosen = NoSelection()(random_logits((3, 5, 50)))
+    chosen = TrustAll()(random_logits((3, 5, 50)))
     assert chosen.coverage == 1
 
 

@@ -57,7 +57,7 @@ def test_with_labels_the_shares_of_what_is_kept_are_theirs() -> None:
         labelled, logits = random_logits((5, 3, 9), seed=30 + step), random_logits((2, 3, 50), seed=step)
         target = labels_for(labelled, step)
         target[:, :4] = 2  # far more of this class than is predicted
-        rule.observe(labelled, target)
+        rule.update_from_labels(labelled, target)
         labels += [y for y in target.flatten().tolist() if y != 255]
         points = judged(logits)
         budget = {k: 0.3 * 100 * labels.count(k) / len(labels) for k in range(3)}

@@ -14,41 +14,41 @@ from selector_contract import judge, labels_for, random_logits
 
 from residual_ssl import ConvexSelector, Selector
 from residual_ssl.selection import (
-    CalibratedThreshold,
-    CurriculumThreshold,
+    AdaMatchThreshold,
+    CAFSThreshold,
+    ConsistentTeacherThreshold,
+    CorrMatchThreshold,
+    CWBASSThreshold,
+    DashThreshold,
     DistributionAlignment,
-    EntropyPercentile,
-    GatedThreshold,
-    GaussianWeight,
-    LossThreshold,
-    MixtureThreshold,
-    MovingThreshold,
-    RelativeThreshold,
+    FlexMatchThreshold,
+    FreeMatchThreshold,
     ReliableRegions,
-    SelfAdaptiveThreshold,
-    StableImages,
+    SoftMatchWeight,
+    STPlusPlusSelector,
     TopFraction,
-    selection_rules,
+    U2PLThreshold,
+    selector_classes,
 )
 
 State = dict[str, torch.Tensor]
 
 RULES: dict[str, Selector] = {
-    "MovingThreshold": MovingThreshold(0.5, 0.9),
-    "EntropyPercentile": EntropyPercentile(10),
-    "CurriculumThreshold": CurriculumThreshold(0.6, 0.5),
-    "SelfAdaptiveThreshold": SelfAdaptiveThreshold(0.5),
-    "GaussianWeight": GaussianWeight(2.0, 0.5),
-    "DistributionAlignment": DistributionAlignment(GaussianWeight(2.0, 0.5), momentum=0.5),
-    "RelativeThreshold": RelativeThreshold(0.9, 0.5),
-    "LossThreshold": LossThreshold(100),
+    "CorrMatchThreshold": CorrMatchThreshold(0.5, 0.9),
+    "U2PLThreshold": U2PLThreshold(10),
+    "FlexMatchThreshold": FlexMatchThreshold(0.6, 0.5),
+    "FreeMatchThreshold": FreeMatchThreshold(0.5),
+    "SoftMatchWeight": SoftMatchWeight(2.0, 0.5),
+    "DistributionAlignment": DistributionAlignment(SoftMatchWeight(2.0, 0.5), momentum=0.5),
+    "AdaMatchThreshold": AdaMatchThreshold(0.9, 0.5),
+    "DashThreshold": DashThreshold(100),
     "TopFraction": TopFraction(10, balance="labelled", scope="window", window=40),
-    "MixtureThreshold": MixtureThreshold(scope="window", window=40),
-    "CalibratedThreshold": CalibratedThreshold(),
-    "GatedThreshold": GatedThreshold(),
+    "ConsistentTeacherThreshold": ConsistentTeacherThreshold(scope="window", window=40),
+    "CAFSThreshold": CAFSThreshold(),
+    "CWBASSThreshold": CWBASSThreshold(),
     "ConvexSelector": ConvexSelector(pooling=0.5, momentum=0.5),
-    "StableImages": StableImages(window=7),
-    "ReliableRegions": ReliableRegions(MovingThreshold(0.5, 0.9), window=40),
+    "STPlusPlusSelector": STPlusPlusSelector(window=7),
+    "ReliableRegions": ReliableRegions(CorrMatchThreshold(0.5, 0.9), window=40),
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
 # Their state comes from fit, which every process calls on the same data.
@@ -56,11 +56,11 @@ FITTED = {"ConstrainedConvexSelector", "LearnedConvexSelector"}
 
 
 def test_no_rule_with_memory_is_forgotten() -> None:
-    assert set(RULES) >= set(selection_rules()) - FITTED - {n for n in selection_rules() if _without_memory(n)}
+    assert set(RULES) >= set(selector_classes()) - FITTED - {n for n in selector_classes() if _without_memory(n)}
 
 
 def _without_memory(name: str) -> bool:
-    return (selection_rules()[name].__doc__ or "").count("State: none.") == 1
+    return (selector_classes()[name].__doc__ or "").count("State: none.") == 1
 
 
 def batches() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -80,7 +80,7 @@ def states_after(rules: dict[str, Selector], half: int | None) -> dict[str, Stat
     rows = slice(None) if half is None else slice(2 * half, 2 * half + 2)
     for rule in rules.values():
         for logits, valid, labelled, target in batches():
-            rule.observe(labelled[rows], target[rows])
+            rule.update_from_labels(labelled[rows], target[rows])
             judge(rule, logits[rows], valid[rows])
     return {name: rule.state_dict() for name, rule in rules.items()}
 

@@ -6,7 +6,7 @@ import pytest
 from task_contract import TaskContract
 from tiny import tiny_config, tiny_digits
 
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.task import Task
 
 

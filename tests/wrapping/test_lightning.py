@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector
-from residual_ssl.selection import SelfAdaptiveThreshold
+from residual_ssl.selection import FreeMatchThreshold
 
 LOOP = shown("Lightning")
 # Lightning's own, about loaders without workers and modules without loggers, are not what is tested.
@@ -51,7 +51,7 @@ def test_the_rule_of_the_module_trains_it_as_it_did_before() -> None:
     torch.testing.assert_close(after.model.state_dict(), before.model.state_dict())
 
 
-@pytest.mark.parametrize("make", [ConvexSelector, SelfAdaptiveThreshold])
+@pytest.mark.parametrize("make", [ConvexSelector, FreeMatchThreshold])
 def test_any_other_rule_goes_in_its_place(make: type[Selector]) -> None:
     rule = Rule(make)
     before, after = module(LOOP.before), module(LOOP.after, rule)
@@ -63,7 +63,7 @@ def test_any_other_rule_goes_in_its_place(make: type[Selector]) -> None:
 
 
 def test_a_checkpoint_holds_the_memory_of_the_rule_and_training_goes_on_from_it(tmp_path: Path) -> None:
-    rule = Rule(SelfAdaptiveThreshold)
+    rule = Rule(FreeMatchThreshold)
     whole, first, second = (module(LOOP.after, rule) for _ in range(3))
     fitted(whole, 2)
     fitted(first).save_checkpoint(tmp_path / "last.ckpt")
@@ -79,7 +79,7 @@ def test_the_memory_rests_during_validation() -> None:
     class Judging(LightningModule):
         def __init__(self) -> None:
             super().__init__()
-            self.selector = SelfAdaptiveThreshold(momentum=0.5)
+            self.selector = FreeMatchThreshold(momentum=0.5)
             self.selector(torch.randn(8, 3))
 
         def validation_step(self, logits: torch.Tensor, index: int) -> None:

@@ -11,11 +11,11 @@ from shown import Rule, classifier, labelled_and_two_views, run, section, shown
 from torch import Tensor, nn
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector
-from residual_ssl.ema import EMATeacher
-from residual_ssl.selection import SelfAdaptiveThreshold
+from residual_ssl.algorithms.ema import EMATeacher
+from residual_ssl.selection import FreeMatchThreshold
 
 LOOPS = ["FixMatch", "UniMatch", "Mean Teacher"]
-RULES = [ConvexSelector, SelfAdaptiveThreshold]
+RULES = [ConvexSelector, FreeMatchThreshold]
 
 
 def segmenter() -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector
-from residual_ssl.selection import SelfAdaptiveThreshold
+from residual_ssl.selection import FreeMatchThreshold
 
 SelectorHook: Any = run("\n".join(re.findall(r"```python\n(.*?)```", section("USB"), re.S)))["SelectorHook"]
 
@@ -72,7 +72,7 @@ def test_the_threshold_as_a_selector_gives_the_loss_of_the_library() -> None:
     torch.testing.assert_close(after.model.state_dict(), before.model.state_dict())
 
 
-@pytest.mark.parametrize("make", [ConvexSelector, SelfAdaptiveThreshold])
+@pytest.mark.parametrize("make", [ConvexSelector, FreeMatchThreshold])
 def test_any_other_rule_goes_in_its_place(make: type[Selector]) -> None:
     rule = Rule(make)
     before, after = FixMatch(), selective(rule)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from residual_ssl import compose, evaluate, train
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
 
 SMALL = [
     *("device=cpu", "workers=0", "warmup_steps=0", "labelled_batch=4", "unlabelled_batch=4", "log_every=1"),

@@ -8,8 +8,8 @@ from domain_layouts import PAIRS
 from PIL import Image
 
 from residual_ssl import compose, evaluate, predict, train
-from residual_ssl.components import build
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.config.components import build
+from residual_ssl.engine.records.run_log import read_log
 
 SMALL = [
     *("model=small_segmenter", "optimizer=adamw", "head_lr_multiplier=1", "device=cpu", "workers=0", "precision=no"),

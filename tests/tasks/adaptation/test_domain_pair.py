@@ -11,9 +11,9 @@ import torch
 from tiny import tiny_config
 
 from residual_ssl import compose, train
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.data import ClassificationSplit, DatasetSpec, HandwrittenDigits
-from residual_ssl.engine.run_log import read_log
+from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import ConfigError, DataError
 from residual_ssl.tasks.adaptation import DomainPair
 from residual_ssl.tasks.segmentation import DigitScenes

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import tiny_digits
 
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.data import OUTSIDE
 from residual_ssl.errors import ConfigError
 from residual_ssl.tasks.classification import ClassificationTask

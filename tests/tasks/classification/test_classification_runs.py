@@ -14,13 +14,13 @@ from tiny import tiny_digits
 
 from residual_ssl import FixedThreshold, TrustedMask, compose, evaluate, predict, train
 from residual_ssl.algorithms import ConsistencyAlgorithm, InputBranch
-from residual_ssl.api import export, split
-from residual_ssl.components import build
+from residual_ssl.commands.api import export, split
+from residual_ssl.commands.report import write_report
+from residual_ssl.config.components import build
 from residual_ssl.engine import training
-from residual_ssl.engine.run_log import read_log
-from residual_ssl.engine.trained import load_run
+from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, ResidualSSLError
-from residual_ssl.report import write_report
 from residual_ssl.task import Task
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -204,7 +204,7 @@ def test_trusted_samples_lose_blocks_in_the_masked_view(tmp_path: Path) -> None:
 
 def test_the_oracle_asks_for_the_truth_where_it_is_hidden(tmp_path: Path) -> None:
     hidden = tiny_digits(tmp_path / "a", "algorithm=fixmatch", "selector=oracle", "dataset.unlabelled_truth=false")
-    with pytest.raises(ConfigError, match=r"OracleSelection judges by the true labels"):
+    with pytest.raises(ConfigError, match=r"OracleSelector judges by the true labels"):
         train(hidden)
 
 

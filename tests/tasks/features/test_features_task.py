@@ -9,8 +9,8 @@ import torch
 from task_contract import TaskContract
 
 from residual_ssl import TrustedMask, compose, train
-from residual_ssl.components import build
-from residual_ssl.engine.trained import load_run
+from residual_ssl.config.components import build
+from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, InvalidInputError, ResidualSSLError
 from residual_ssl.task import Task
 

@@ -12,7 +12,7 @@ from tiny import tiny_config
 from torch import Tensor, nn
 
 from residual_ssl import compose
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.tasks.segmentation import Inference

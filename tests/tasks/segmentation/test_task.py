@@ -11,7 +11,7 @@ from tiny import tiny_config
 from torch import Tensor
 
 from residual_ssl import compose, train
-from residual_ssl.components import build
+from residual_ssl.config.components import build
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.errors import DataError, InvalidInputError, MissingDataError
 from residual_ssl.tasks.segmentation import Inference, SegmentationTask, intersection_over_union

@@ -1,0 +1,25 @@
+from .adversarial import DomainAdversarial as DomainAdversarial
+from .algorithm import Algorithm as Algorithm
+from .algorithm import StepOutput as StepOutput
+from .branches import FeatureBranch as FeatureBranch
+from .branches import InputBranch as InputBranch
+from .branches import PredictionBranch as PredictionBranch
+from .consistency import ConsistencyAlgorithm as ConsistencyAlgorithm
+from .cross_supervision import CrossSupervision as CrossSupervision
+from .cross_supervision import NetworkPair as NetworkPair
+from .domain_network import DomainNetwork as DomainNetwork
+from .ema import EMATeacher as EMATeacher
+
+__all__ = [
+    "Algorithm",
+    "ConsistencyAlgorithm",
+    "CrossSupervision",
+    "DomainAdversarial",
+    "DomainNetwork",
+    "EMATeacher",
+    "FeatureBranch",
+    "InputBranch",
+    "NetworkPair",
+    "PredictionBranch",
+    "StepOutput",
+]

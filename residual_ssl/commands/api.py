@@ -1,0 +1,229 @@
+"""What the command line calls beside training: splits, rules compared, what can be done with a trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from residual_ssl.commands.comparison import Comparison, Predictions, build_selectors, compare, write_comparison
+from residual_ssl.commands.comparison.saved import SavedArray, Source
+from residual_ssl.commands.export import Exported, export_onnx
+from residual_ssl.commands.input_files import input_files, result_names
+from residual_ssl.commands.prediction_table import write_table
+from residual_ssl.config.components import build
+from residual_ssl.config.composition import compose
+from residual_ssl.data import SplitReport, make_split
+from residual_ssl.engine.evaluation import evaluate_model
+from residual_ssl.engine.records.trained import load_run
+from residual_ssl.errors import ConfigError, ResidualSSLError
+from residual_ssl.selection import ConvexSelector
+from residual_ssl.task import Task
+
+__all__ = ["compose", "evaluate", "export", "predict", "select", "split"]
+
+
+def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> dict[str, float]:
+    """Figures of a trained run on its validation set.
+
+    Args:
+        run: run directory or checkpoint file.
+        checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
+        device: ``"auto"`` or a torch device.
+
+    Returns:
+        As :meth:`residual_ssl.Task.summary`, with the ``step`` of the checkpoint.
+
+    Raises:
+        MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    batch = trained.config.get("evaluation_batch", 1)
+    return {"step": trained.step, **evaluate_model(trained.task, trained.model, trained.device, batch=batch)}
+
+
+@torch.no_grad()
+def predict(
+    run: str | Path,
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    checkpoint_name: str = "best.pt",
+    device: str = "auto",
+) -> list[Path]:
+    """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
+
+    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
+
+    Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
+    files are judged together.
+
+    Args:
+        run: run directory or checkpoint file.
+        inputs: a file, a folder, a pattern such as ``"photos/**/*.jpg"``, or several of them.
+        out: folder for the results, ``NAME_KIND.png``; made if needed. The folders below the deepest one that all
+            inputs share are kept, so that files of one name in different folders do not meet.
+        checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
+        device: ``"auto"`` or a torch device.
+
+    Returns:
+        The files written.
+
+    Raises:
+        MissingDataError: an input that does not exist, or a folder or pattern without files the task can read.
+        DataError: a file that cannot be read.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    files = input_files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
+    selector = getattr(trained.algorithm, "selector", None)
+    if selector is None or selector.evidence:
+        selector = ConvexSelector()
+    selector.to(trained.device).eval()
+    written = []
+    whole: list[Tensor] = []
+    for file, name in zip(files, result_names(files), strict=True):
+        sample = trained.task.read(file).to(trained.device)
+        logits = trained.task.predict(trained.model, sample.unsqueeze(0))
+        if logits.dim() == 2:
+            whole.append(logits)
+            continue
+        place = Path(out) / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        for kind, picture in trained.task.pictures(sample, logits[0], selector(logits)).items():
+            path = place.with_name(f"{place.name}_{kind}.png")
+            picture.save(path)
+            written.append(path)
+    if whole:
+        together = torch.cat(whole)
+        written.append(write_table(Path(out), files, together, selector(together), trained.task.class_names))
+    return written
+
+
+def export(run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt") -> Exported:
+    """Write the network that a run evaluates as ONNX: images in [0, 1] to logits, the normalisation within.
+
+    The file holds one pass of the network, without the windows, scales and flips of the task's inference. Its metadata
+    name the classes and what else the task adds.
+
+    Args:
+        run: run directory or checkpoint file.
+        out: file to write.
+        checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
+
+    Raises:
+        MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
+        MissingPackageError, ResidualSSLError: as :func:`residual_ssl.commands.export.export_onnx`.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device="cpu")
+    network = _WithView(trained.task, trained.model).eval()
+    return export_onnx(network, trained.task.example(), out, trained.task.metadata())
+
+
+class _WithView(nn.Module):
+    """A network that takes dataset inputs, as :meth:`Task.predict` does."""
+
+    def __init__(self, task: Task, network: nn.Module) -> None:
+        super().__init__()
+        self.task = task
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network(self.task.view(inputs, "plain"))  # type: ignore[no-any-return]
+
+
+def split(
+    overrides: Sequence[str], labelled: int, out: str | Path, *, config_dir: str | Path | None = None
+) -> SplitReport:
+    """Draw labelled images of a configured data set, and write the lists of the labelled and of all others.
+
+    Args:
+        overrides: as of :func:`residual_ssl.compose`; they choose the data set, and ``seed`` the draw. What they say
+            of ``dataset.labelled`` and ``dataset.unlabelled`` has no effect.
+        labelled: images to draw, see :func:`residual_ssl.data.draw_covering`.
+        out: folder for ``labeled.txt`` and ``unlabeled.txt``; made if needed.
+        config_dir: as of :func:`residual_ssl.compose`.
+
+    Raises:
+        ConfigError, DataError, MissingDataError: as ``compose``, the data set, and
+            :func:`residual_ssl.data.make_split`; a task without such a source; images that are for validation too.
+    """
+    config = compose(["++dataset.labelled=all", *overrides], config_dir=config_dir)
+    source = config["task"].get("source")
+    if not isinstance(source, dict):
+        raise ConfigError(f"task: {config['task'].get('_target_')} has no source of images to divide")
+    source |= {"labelled": "all", "_partial_": False}
+    if "unlabelled" in source:
+        source["unlabelled"] = None
+    if "labelled_in_pool" in source:
+        source["labelled_in_pool"] = False
+    try:
+        built = build(source, "task.source")
+    except ResidualSSLError as error:
+        if "labelled: got 'all'" not in str(error):
+            raise
+        raise ConfigError(
+            f"dataset: {source['_target_']} makes its own subsets; splits are for files or rows"
+        ) from error
+    return make_split(built, labelled, out, seed=config["seed"])
+
+
+def select(
+    logits: Source,
+    labels: Source,
+    selectors: Sequence[str],
+    out: str | Path | None = None,
+    *,
+    valid: Source | None = None,
+    second: Source | None = None,
+    labelled_logits: Source | None = None,
+    labelled_labels: Source | None = None,
+    ignore_index: int = 255,
+    batch: int | None = None,
+    device: str = "auto",
+    config_dir: str | Path | None = None,
+) -> Comparison:
+    """Compare selection rules on saved predictions whose truth is known.
+
+    Arrays are files (``.npy``, ``.npz``, ``.pt``, ``.safetensors``), tensors or numpy arrays; see
+    :class:`~residual_ssl.commands.comparison.saved.SavedArray`. Files may be larger than memory.
+
+    Args:
+        logits: floating ``(N, K, *S)``.
+        labels: integer ``(N, *S)``, class ids in [0, K) or ``ignore_index``.
+        selectors: see :func:`residual_ssl.commands.comparison.build_selectors`; ``none``, ``oracle`` are always there.
+        out: folder for ``comparison.md``, ``comparison.json`` and ``risk_coverage.png``; None: nothing is written.
+        valid: ``(N, *S)``, where points are to be judged; None for everywhere.
+        second: logits of another model or view, for rules that judge by two.
+        labelled_logits, labelled_labels: predictions that rules may learn from; best of samples that the model was not
+            trained on.
+        ignore_index: id of points without a known label.
+        batch: samples judged at once; None for 16, or 1024 without spatial dimensions.
+        device: ``"auto"`` or a torch device.
+        config_dir: as of :func:`residual_ssl.compose`.
+
+    Raises:
+        ConfigError: an unknown rule or argument of one; labelled logits without their labels.
+        MissingDataError, DataError: a file that is absent or cannot be read.
+        InvalidInputError: arrays that do not fit each other; a rule that needs what was not given.
+    """
+    rules = build_selectors(selectors, config_dir=config_dir)
+    if (labelled_logits is None) != (labelled_labels is None):
+        raise ConfigError("labelled_logits, labelled_labels: got one of the two, expected both or neither")
+    predictions = Predictions(
+        SavedArray(logits, "logits"),
+        SavedArray(labels, "labels"),
+        None if valid is None else SavedArray(valid, "valid"),
+        None if second is None else SavedArray(second, "second"),
+        ignore_index,
+    )
+    labelled = None
+    if labelled_logits is not None and labelled_labels is not None:
+        arrays = SavedArray(labelled_logits, "labelled_logits"), SavedArray(labelled_labels, "labelled_labels")
+        labelled = Predictions(*arrays, ignore_index=ignore_index)
+    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    found = compare(predictions, rules, labelled=labelled, batch=batch, device=where)
+    if out is not None:
+        write_comparison(found, Path(out))
+    return found

@@ -1,0 +1,5 @@
+"""Selection rules compared on saved predictions: figures, a table, a plot."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,151 @@
+"""Selection rules judged on the same predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from residual_ssl.commands.comparison.predictions import PredictionBatch, Predictions
+from residual_ssl.diagnostics import RankingCurve, SelectionDiagnostics, SelectionFigures
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection import OracleSelector, Selector, TrustAll
+
+_ALWAYS = ("none", "oracle")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule.
+
+    Attributes:
+        name: what it was asked for as.
+        figures: over all points with a known label.
+        gap: its purity less that of the points of highest confidence at the same coverage; NaN where it selects none.
+    """
+
+    name: str
+    figures: SelectionFigures
+    gap: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rules on the same predictions: ``none`` first, the ones asked for, ``oracle`` last.
+
+    Attributes:
+        rows: one a rule.
+        confidence: the plain ranking by confidence.
+        left_out: points with a label that were not judged, as a logit was not finite or ``valid`` said so.
+    """
+
+    rows: tuple[Row, ...]
+    confidence: RankingCurve
+    left_out: int
+
+    def row(self, name: str) -> Row:
+        """The row of a rule."""
+        return next(row for row in self.rows if row.name == name)
+
+
+@torch.no_grad()
+def compare(
+    predictions: Predictions,
+    rules: Mapping[str, Selector],
+    *,
+    labelled: Predictions | None = None,
+    batch: int | None = None,
+    device: torch.device | None = None,
+) -> Comparison:
+    """Judge predictions by every rule, batch by batch, next to no selection and to the truth as a rule.
+
+    A rule with memory starts as it does in training, and sees each batch once, in order. A rule whose groups are
+    batches depends on ``batch``.
+
+    Args:
+        predictions: whose labels say what is right.
+        rules: by the names they are to have.
+        labelled: predictions that rules may learn from, by :meth:`~residual_ssl.Selector.update_from_labels`, or by
+            ``fit`` where a rule has it. None: rules that learn cannot be compared.
+        batch: samples at once; None for :attr:`Predictions.default_batch`.
+        device: where to judge; None for the CPU.
+
+    Raises:
+        InvalidInputError: a rule that needs what was not given; no point with a known label.
+    """
+    device = device or torch.device("cpu")
+    batch = predictions.default_batch if batch is None else batch
+    if batch < 1:
+        raise InvalidInputError(f"batch: got {batch}, expected samples ≥ 1")
+    rules = {"none": TrustAll(), **{k: v for k, v in rules.items() if k not in _ALWAYS}, "oracle": OracleSelector()}
+    for name, rule in rules.items():
+        _check_needs(name, rule, predictions, labelled)
+        rule.to(device)
+        if labelled is not None:
+            _teach(rule, labelled, batch, device)
+    diagnostics = {
+        name: SelectionDiagnostics(predictions.num_classes, predictions.ignore_index).to(device) for name in rules
+    }
+    known = 0
+    parts = -(-len(predictions.logits) // batch)
+    for part in tqdm(predictions.batches(batch, device), total=parts, disable=None, desc="select"):
+        known += int((part.labels != predictions.ignore_index).sum())
+        for name, rule in rules.items():
+            try:
+                diagnostics[name].update(rule(part.logits, part.valid, **_evidence(rule, part)), part.labels)
+            except InvalidInputError as error:
+                error.args = (f"selector {name}: {error}",)
+                raise
+    points = int(diagnostics["none"].class_points.sum())
+    if not points:
+        raise InvalidInputError(
+            f"{predictions.labels.name}: got no known label at a point that can be judged{predictions.labels.place}; "
+            f"ids other than the ignore index {predictions.ignore_index}, and finite logits, are needed"
+        )
+    figures = {name: metric.compute() for name, metric in diagnostics.items()}
+    confidence = figures["none"].by_weight_and_confidence
+    rows = tuple(Row(name, found, _gap(found, confidence)) for name, found in figures.items())
+    return Comparison(rows, confidence, known - points)
+
+
+def _gap(figures: SelectionFigures, confidence: RankingCurve) -> float:
+    if figures.coverage == 0:
+        return math.nan
+    return float(figures.purity - confidence.purity_at(figures.coverage))
+
+
+def _evidence(rule: Selector, batch: PredictionBatch) -> dict[str, Tensor | None]:
+    return {name: {"truth": batch.labels, "second": batch.second}[name] for name in rule.evidence}
+
+
+def _check_needs(name: str, rule: Selector, predictions: Predictions, labelled: Predictions | None) -> None:
+    kind = type(rule)
+    if "second" in rule.evidence and predictions.second is None:
+        raise InvalidInputError(
+            f"selector {name}: {kind.__name__} judges by a second prediction of the same points; give its logits, "
+            "--second FILE"
+        )
+    if unknown := set(rule.evidence) - {"truth", "second"}:
+        raise InvalidInputError(f"selector {name}: {kind.__name__} judges by {', '.join(unknown)}, which is not saved")
+    if labelled is None and (
+        kind.update_from_labels is not Selector.update_from_labels or not getattr(rule, "fitted", True)
+    ):
+        raise InvalidInputError(
+            f"selector {name}: {kind.__name__} learns from labelled predictions; give them, --labelled-logits FILE "
+            "--labelled-labels FILE"
+        )
+
+
+def _teach(rule: Selector, labelled: Predictions, batch: int, device: torch.device) -> None:
+    if hasattr(rule, "fit"):
+        everything = next(labelled.batches(max(1, len(labelled.logits)), device))
+        rule.fit(  # type: ignore[operator]
+            everything.logits, everything.labels, everything.valid, ignore_index=labelled.ignore_index
+        )
+    elif type(rule).update_from_labels is not Selector.update_from_labels:
+        for part in labelled.batches(batch, device):
+            rule.update_from_labels(part.logits, part.labels, labelled.ignore_index)

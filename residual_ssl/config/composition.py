@@ -1,0 +1,197 @@
+"""Configurations from named choices and overrides; the one place that knows Hydra."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from residual_ssl.errors import ConfigError, MissingDataError
+
+_GROUPS = "residual_ssl.configs"
+_DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
+
+# `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. What is of digits
+# alone may be a number of samples.
+_SPLIT = re.compile(r"(?:dataset\.)?split=([\w.-]+)$")
+
+
+# Interpolations that read the environment or Hydra's own state.
+_OUTSIDE = re.compile(r"\$\{\s*(oc\.env|hydra)\s*:")
+
+
+def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = None) -> dict[str, Any]:
+    """The full configuration of a run as plain values, for :func:`residual_ssl.train`.
+
+    Args:
+        overrides: in Hydra's syntax: ``"algorithm=csl"`` chooses from a group, ``"steps=600"`` sets a value, and
+            ``"split=1_16"`` is short for ``"dataset.split='1_16'"``.
+        config_dir: folder with further choices, laid out as the library's own (``dataset/mine.yaml``).
+
+    Raises:
+        ConfigError: a choice or a key that does not exist, or a value that has to be given and was not; all of the
+            latter are listed.
+        MissingDataError: ``config_dir`` is not a folder.
+
+    Example:
+        >>> config = compose(["algorithm=fixmatch", "run_dir=runs/try", "steps=10"])
+        >>> config["steps"], config["algorithm"]["selector"]["threshold"]
+        (10, 0.95)
+    """
+    overrides = [_SPLIT.sub(_split, override) for override in overrides]
+    overrides += _replaced_length(overrides)
+    plain, choices = _composed("train", overrides, config_dir)
+    if plain["run_dir"] is None:
+        names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
+        place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
+        place += ["-".join(str(plain[domain]) for domain in _DOMAINS)] if "target" in plain else []
+        plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
+    # Building blocks that the settings refer to by interpolation; the settings hold them now.
+    for group in ("dataset", "model", "selector", "loss", "mix", *_DOMAINS):
+        plain.pop(group, None)
+    return plain
+
+
+def compose_choice(
+    group: str, name: str, values: Sequence[str] = (), *, config_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """One choice of a group by itself, as plain values for :func:`residual_ssl.config.components.build`.
+
+    Args:
+        group: folder of configurations, ``"selector"``.
+        name: a choice of that group.
+        values: keys of the choice to set or to add, ``"threshold=0.9"``, in Hydra's syntax.
+        config_dir: as of :func:`compose`.
+
+    Raises:
+        ConfigError, MissingDataError: as :func:`compose`.
+
+    Example:
+        >>> compose_choice("selector", "fixed_threshold", ["threshold=0.9"])
+        {'_target_': 'residual_ssl.FixedThreshold', 'threshold': 0.9}
+    """
+    from residual_ssl import configs
+
+    folders = [Path(configs.__path__[0]), *([] if config_dir is None else [_existing(config_dir)])]
+    names = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+    if name not in names:
+        close = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{group}: got {name!r}, expected one of {', '.join(names)}{hint}")
+    overrides = [f"+{group}={name}", *(f"++{group}.{value}" for value in values)]
+    plain: dict[str, Any] = _composed(None, overrides, config_dir)[0][group]
+    return plain
+
+
+def _split(override: re.Match[str]) -> str:
+    value = override.group(1)
+    return f"dataset.split={value}" if value.isdecimal() else f"dataset.split='{value}'"
+
+
+def _composed(
+    name: str | None, overrides: Sequence[str], config_dir: str | Path | None
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A configuration as plain values, and what was chosen from each group."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if config_dir is not None:
+        overrides = [*overrides, f"hydra.searchpath=[file://{_existing(config_dir).resolve()}]"]
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(_GROUPS, version_base="1.3"):
+            composed = hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
+            published = _published(composed)
+            if published:  # before what the user says, which has the last word
+                composed = hydra_compose(name, overrides=[*published, *overrides], return_hydra_config=True)
+        choices = dict(composed.hydra.runtime.choices)
+        composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
+        foreign = _resolvers(OmegaConf.to_container(composed, resolve=False))
+        if foreign:
+            raise ConfigError("\n".join(foreign))
+        missing = _missing(OmegaConf.to_container(composed, resolve=False))
+        if missing:
+            raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
+        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_one_line(error)) from error
+    return plain, choices
+
+
+def _existing(config_dir: str | Path) -> Path:
+    if not Path(config_dir).is_dir():
+        raise MissingDataError(f"config_dir: got {config_dir}, no such folder")
+    return Path(config_dir)
+
+
+def _published(composed: Any) -> list[str]:
+    """Overrides of the rules under ``published`` that hold for the choices made: ``when`` one name matches, ``set``.
+
+    Papers choose crops, schedules and losses by data set, algorithm and model; an experiment says so in one list, of
+    which later rules win.
+    """
+    from omegaconf import OmegaConf
+
+    if not composed.get("published"):
+        return []
+    rules: Any = OmegaConf.to_container(composed.published, resolve=False)
+    made = {**composed.hydra.runtime.choices, "split": composed.dataset.get("split")}
+    values: dict[str, Any] = {}
+    for rule in rules:
+        conditions: Mapping[str, list[str]] = rule["when"]
+        if all(any(fnmatch(str(made.get(name)), one) for one in names) for name, names in conditions.items()):
+            values |= rule["set"]
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+
+
+def _replaced_length(overrides: Sequence[str]) -> list[str]:
+    """A run is as long as ``steps`` or ``epochs`` say: giving one takes back a default of the other."""
+    given = [name for name in ("steps", "epochs") if any(o.startswith(f"{name}=") for o in overrides)]
+    return [f"{'epochs' if given == ['steps'] else 'steps'}=null"] if len(given) == 1 else []
+
+
+def _missing(config: Any, place: str = "") -> list[str]:
+    """Keys whose value is Hydra's mark for "to be given"."""
+    if config == "???":
+        return [place]
+    items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    return [key for name, value in items for key in _missing(value, f"{place}.{name}".lstrip("."))]
+
+
+def _resolvers(config: Any, place: str = "") -> list[str]:
+    """Values that ask for something outside the configuration: it is written to files, and secrets with it."""
+    if isinstance(config, str) and (name := _OUTSIDE.search(config)):
+        return [
+            f"{place}: got {config!r}, which reads {name.group(1)!r} from outside the configuration; a run stores its "
+            'configuration in files, so give the value itself (in a shell, "key=$VARIABLE")'
+        ]
+    items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
+    return [fault for name, value in items for fault in _resolvers(value, f"{place}.{name}".lstrip("."))]
+
+
+def _one_line(error: Exception) -> str:
+    """Hydra's message without its hints for Hydra's authors, with the nearest names of ours."""
+    text = str(error)
+    if override := re.search(r"Could not override '([^']+)'", text):
+        key = override.group(1)
+        close = difflib.get_close_matches(key, _keys(), 1)
+        return f"{key}: no such key" + (f"; did you mean {close[0]!r}?" if close else f"; keys: {', '.join(_keys())}")
+    if choice := re.search(r"Could not find '([^']+)'", text):
+        group, _, name = choice.group(1).rpartition("/")
+        options = getattr(error, "options", None) or ["the files of that group"]
+        return f"{group}: got {name!r}, expected one of {', '.join(sorted(options))}"
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)
+
+
+def _keys() -> list[str]:
+    from residual_ssl.config.settings import Settings
+
+    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "mix", *_DOMAINS, "experiment"]

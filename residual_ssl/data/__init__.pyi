@@ -1,0 +1,85 @@
+from .classification.class_folders import ClassFolders as ClassFolders
+from .classification.classification_split import ClassificationSplit as ClassificationSplit
+from .classification.classified import ClassificationSource as ClassificationSource
+from .classification.classified import ClassifiedSample as ClassifiedSample
+from .classification.classified import ClassifiedSamples as ClassifiedSamples
+from .classification.classified import ClassifiedSubset as ClassifiedSubset
+from .classification.classified import ImageArrays as ImageArrays
+from .classification.classified import JoinedSamples as JoinedSamples
+from .classification.classified import class_ids as class_ids
+from .classification.handwritten_digits import HandwrittenDigits as HandwrittenDigits
+from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
+from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
+from .images import read_image as read_image
+from .images import read_mask as read_mask
+from .images import resize_image as resize_image
+from .images import resize_mask as resize_mask
+from .samples import OUTSIDE as OUTSIDE
+from .samples import ListedSamples as ListedSamples
+from .samples import Sample as Sample
+from .samples import Samples as Samples
+from .samples import SegmentationSource as SegmentationSource
+from .segmentation.folder_samples import FolderSamples as FolderSamples
+from .segmentation.folders import ImageFolders as ImageFolders
+from .segmentation.hub import HuggingFaceSegmentation as HuggingFaceSegmentation
+from .segmentation.listing import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .spec import DatasetSpec as DatasetSpec
+from .spec import default_palette as default_palette
+from .splits.class_counts import LongTail as LongTail
+from .splits.covering import draw_covering as draw_covering
+from .splits.lists import ListEntry as ListEntry
+from .splits.lists import check_disjoint as check_disjoint
+from .splits.lists import draw_labelled as draw_labelled
+from .splits.lists import read_list as read_list
+from .splits.make_split import SplitReport as SplitReport
+from .splits.make_split import make_split as make_split
+from .tables.feature_rows import FeatureArrays as FeatureArrays
+from .tables.feature_rows import RawRows as RawRows
+from .tables.feature_rows import feature_split as feature_split
+from .tables.read_rows import loaded_rows as loaded_rows
+from .tables.read_rows import make_texts as make_texts
+from .tables.read_rows import table_rows as table_rows
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "OUTSIDE",
+    "ClassFolders",
+    "ClassificationSource",
+    "ClassificationSplit",
+    "ClassifiedSample",
+    "ClassifiedSamples",
+    "ClassifiedSubset",
+    "DatasetSpec",
+    "FeatureArrays",
+    "FolderSamples",
+    "HandwrittenDigits",
+    "HuggingFaceImages",
+    "HuggingFaceSegmentation",
+    "ImageArrays",
+    "ImageFolders",
+    "JoinedSamples",
+    "ListEntry",
+    "ListedSamples",
+    "LongTail",
+    "RawRows",
+    "Sample",
+    "Samples",
+    "SegmentationSource",
+    "SplitReport",
+    "TorchvisionImages",
+    "check_disjoint",
+    "class_ids",
+    "default_palette",
+    "draw_covering",
+    "draw_labelled",
+    "feature_split",
+    "loaded_rows",
+    "make_split",
+    "make_texts",
+    "read_image",
+    "read_list",
+    "read_mask",
+    "resize_image",
+    "resize_mask",
+    "table_rows",
+]

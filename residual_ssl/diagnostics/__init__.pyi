@@ -1,0 +1,21 @@
+from .binned import RankingCurve as RankingCurve
+from .quality import selection_quality as selection_quality
+from .ranking import aurc as aurc
+from .ranking import risk_coverage as risk_coverage
+from .streaming import RiskCoverage as RiskCoverage
+from .streaming import SelectionDiagnostics as SelectionDiagnostics
+from .streaming import SelectionFigures as SelectionFigures
+from .unsupervised import UnsupervisedCriteria as UnsupervisedCriteria
+from .unsupervised import soft_neighborhood_density as soft_neighborhood_density
+
+__all__ = [
+    "RankingCurve",
+    "RiskCoverage",
+    "SelectionDiagnostics",
+    "SelectionFigures",
+    "UnsupervisedCriteria",
+    "aurc",
+    "risk_coverage",
+    "selection_quality",
+    "soft_neighborhood_density",
+]

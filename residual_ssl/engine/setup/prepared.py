@@ -1,0 +1,111 @@
+"""A run with everything built: task, data, algorithm, network, optimizer, on its devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from residual_ssl.algorithms import Algorithm
+from residual_ssl.config.components import build
+from residual_ssl.config.settings import Settings
+from residual_ssl.engine.records.resume import check_steps
+from residual_ssl.engine.setup.batchnorm import synchronised
+from residual_ssl.engine.setup.devices import accelerator_for
+from residual_ssl.engine.setup.effective import effective_lines, effective_values
+from residual_ssl.engine.setup.optimization import build_optimizer
+from residual_ssl.engine.setup.training_data import TrainingData, open_training_data
+from residual_ssl.engine.step import TrainingStep
+from residual_ssl.runtime import checkpoint
+from residual_ssl.task import Batch, Task
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """What :func:`prepare` builds.
+
+    Attributes:
+        settings, accelerator, task, algorithm, data: of the run.
+        model, optimizer: as the accelerator wraps them.
+        take_step: takes one optimiser step.
+        effective: see :func:`residual_ssl.engine.setup.effective.effective_values`.
+    """
+
+    settings: Settings
+    accelerator: Accelerator
+    task: Task
+    algorithm: Algorithm
+    data: TrainingData
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    take_step: TrainingStep
+    effective: dict[str, Any]
+
+    @property
+    def student(self) -> nn.Module:
+        """The model without the accelerator's wrapping."""
+        student: nn.Module = self.accelerator.unwrap_model(self.model)
+        return student
+
+    def batches(self, start: int) -> tuple[Iterator[Batch], Iterator[Batch] | None]:
+        """Endless micro-batches of this process, labelled and unlabelled, from step ``start`` on."""
+        accelerator = self.accelerator
+        pin = accelerator.device.type == "cuda"
+        return self.data.batches(self.settings, start, accelerator.process_index, accelerator.num_processes, pin)
+
+    def show_effective(self, start: int) -> None:
+        """Print the effective values, once for all processes."""
+        self.show(effective_lines(self.effective, self.settings, start, self.task.num_classes))
+
+    def show(self, text: str) -> None:
+        """Print, once for all processes."""
+        if self.accelerator.is_main_process:
+            print(text, flush=True)
+
+
+def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> PreparedRun:
+    """Build a run, in the state of a checkpoint where one is given.
+
+    Args:
+        settings: checked.
+        stored: as of :func:`residual_ssl.engine.records.resume.stored_run`.
+
+    Raises:
+        ConfigError: what the devices cannot do; another number of steps than the checkpoint's.
+        DataError, MissingDataError: data that is not there.
+        CheckpointError: weights that do not fit.
+    """
+    accelerator = accelerator_for(settings)
+    task: Task = build(settings.task, "task")
+    torch.manual_seed(settings.seed)
+    algorithm: Algorithm = build(settings.algorithm, "algorithm")
+    model = algorithm.build_model(task)
+    data = open_training_data(task, settings, algorithm.needs_unlabelled)
+    if stored is not None:
+        check_steps(stored, data.steps, settings.run_dir)
+    elif settings.init_from is not None:
+        path = Path(settings.init_from)
+        algorithm.start_from(model, checkpoint.load(path)["model"], path)
+    if settings.sync_batchnorm:
+        model = synchronised(model, accelerator.device, accelerator.num_processes)
+    algorithm.attach(model)
+    optimizer = build_optimizer(settings, model)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    effective = effective_values(settings, task, data, model, rates, accelerator)
+    if stored is not None:
+        checkpoint.restore_weights(model, stored["model"], Path(settings.run_dir) / "last.pt")
+        algorithm.load_state_dict(stored["algorithm"])
+        optimizer.load_state_dict(stored["optimizer"])
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(stored["scaler"])
+    else:
+        algorithm.on_train_start(data.steps)
+    algorithm.to(accelerator.device)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)
+    return PreparedRun(settings, accelerator, task, algorithm, data, model, optimizer, step, effective)

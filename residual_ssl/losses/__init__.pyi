@@ -1,0 +1,15 @@
+from .class_confusion import MinimumClassConfusion as MinimumClassConfusion
+from .points import OHEMCrossEntropy as OHEMCrossEntropy
+from .points import labelled_cross_entropy as labelled_cross_entropy
+from .points import ohem_cross_entropy as ohem_cross_entropy
+from .points import selected_cross_entropy as selected_cross_entropy
+from .points import selected_squared_error as selected_squared_error
+
+__all__ = [
+    "MinimumClassConfusion",
+    "OHEMCrossEntropy",
+    "labelled_cross_entropy",
+    "ohem_cross_entropy",
+    "selected_cross_entropy",
+    "selected_squared_error",
+]

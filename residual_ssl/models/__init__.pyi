@@ -1,0 +1,31 @@
+from .backbone import create_backbone as create_backbone
+from .backbone import create_classifier as create_classifier
+from .backbone import create_transformer as create_transformer
+from .classification_model import ClassificationModel as ClassificationModel
+from .deeplabv3plus import DeepLabV3Plus as DeepLabV3Plus
+from .dpt import DPT as DPT
+from .mlp import MLP as MLP
+from .segmentation_model import FeaturePerturbation as FeaturePerturbation
+from .segmentation_model import SegmentationModel as SegmentationModel
+from .small_classifier import SmallClassifier as SmallClassifier
+from .small_segmenter import SmallSegmenter as SmallSegmenter
+from .timm_classifier import TimmClassifier as TimmClassifier
+from .weights import load_backbone_weights as load_backbone_weights
+from .wide_resnet import WideResNet as WideResNet
+
+__all__ = [
+    "DPT",
+    "MLP",
+    "ClassificationModel",
+    "DeepLabV3Plus",
+    "FeaturePerturbation",
+    "SegmentationModel",
+    "SmallClassifier",
+    "SmallSegmenter",
+    "TimmClassifier",
+    "WideResNet",
+    "create_backbone",
+    "create_classifier",
+    "create_transformer",
+    "load_backbone_weights",
+]

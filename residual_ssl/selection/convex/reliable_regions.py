@@ -1,0 +1,237 @@
+"""The foreground split in two, known classes from strangers and mistakes; the background has a rule of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.convex.partition import solve_partition
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.points.past_points import PastPoints
+from residual_ssl.selection.points.point_features import log_odds
+from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.ranking import class_counts, label_counts
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+_EVIDENCE = ("information", "surroundings", "region")
+_VARIANCE_EPSILON = 1e-8
+# Scores that differ by less are alike.
+_ROUNDING = 1e-6
+# Places of an image that may go into the window, evenly spaced.
+_PLACES = 256
+
+
+class ReliableRegions(Selector):
+    """Split the foreground in two by what its image, its region and the pool say together; judge the background apart.
+
+    A point of a stranger, an object of no known class, is often predicted with confidence. Its image as a whole gives
+    it away: its objects are less clearly of different classes, and what surrounds them is less clearly background. And
+    a mistake gives itself away in its region, over which confidence wavers. Where a network has begun to learn from
+    strangers, it is as sure of them as of anything; but then they crowd into a few classes, which become more frequent
+    than they are in the labels. One program weighs the four: over a mixed pool those that tell good from bad rise and
+    fall together, and the direction in which they do is its optimum; one that opposes them is left out. The better side
+    of a pool may be bad all the same, so that a region also has to be more likely right than wrong. What is predicted
+    as background needs a rule of its own: objects that were missed are among it, few beside all that is right, but many
+    beside the objects, so that only a strict rule keeps them out.
+
+    Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C, l and r of
+    the point, centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) -
+    mean H(p)`` over the foreground, the information that a point has on the class, and C the mean confidence of the
+    background; l the mean log-odds, within ±30, of the foreground in a square around the point; ``r = log (q_y +
+    1/W)/(p_y + 1/W)``, q the shares of the classes in the labels without the background, p those in the W predictions,
+    r = 0 before any labels; P solves :func:`solve_partition` for their correlation matrix, negative entries as 0; τ
+    splits the ``1ᵀP z`` of the window in two with the least variance within
+
+    State: I, C, l and y of the last W points, of all processes; the number of labels of each class so far, over all
+    processes; and that of the rule inside.
+
+    Cost: six passes beside those of the rule for the background, and a sort of W numbers.
+
+    Use: unlabelled pools of which a good part shows other things than the classes, and images that are mostly one class
+    that is none, a ground. Classes that the pool knows should be about as frequent in it as in the labels. The pool is
+    always split: of one without strangers the less clear part is left out, too. Of a network that is sure and wrong, as
+    after training on very few labels, it takes too much.
+
+    Source: this library. The program is the relaxed two-way partition of CSL, arXiv 2509.16704, §3.3, of points with
+    centred features, rounded by the best split along its optimum. I is the measure of BALD, arXiv 1112.5745, over an
+    image; q/p that of distribution alignment, arXiv 1911.09785, as a feature.
+
+    Args:
+        around: judges the points of the background.
+        background: class id of the background, ≥ 0.
+        window: W ≥ 1, points; an image brings at most 256.
+        reach: side of the square in points, odd; 1 looks at the point alone.
+
+    ``forward`` takes logits ``(B, K, *S)``, and what the rule inside needs.
+
+    Raises:
+        InvalidInputError: a background, window or reach out of range; a background that is not among the classes.
+
+    Example:
+        >>> import torch
+        >>> from residual_ssl.selection import TrustAll
+        >>> clear = torch.tensor([[9.0, 0.0, 0.0], [0.0, 9.0, 0.0], [0.0, 0.0, 9.0]])  # classes x points
+        >>> strange = torch.tensor([[4.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.9, 0.9]])
+        >>> ReliableRegions(TrustAll())(torch.stack([clear, strange])).weight
+        tensor([[1., 1., 1.],
+                [1., 0., 0.]])
+    """
+
+    labels: Tensor
+
+    def __init__(self, around: Selector, background: int = 0, window: int = 4096, reach: int = 13) -> None:
+        super().__init__()
+        if background < 0:
+            raise InvalidInputError(f"background: got {background}, expected a class id ≥ 0")
+        if window < 1:
+            raise InvalidInputError(f"window: got {window}, expected a number of points ≥ 1")
+        if reach < 1 or reach % 2 == 0:
+            raise InvalidInputError(f"reach: got {reach}, expected an odd side ≥ 1")
+        self.around = around
+        self.background = background
+        self.reach = reach
+        self.evidence = around.evidence
+        self.past = PastPoints(window, **dict.fromkeys(_EVIDENCE, torch.float64), label=torch.int64)
+        self.add_class_state("labels", torch.zeros, "sum")
+
+    def on_train_start(self, total_steps: int) -> None:
+        self.around.on_train_start(total_steps)
+
+    def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+        if self.training:
+            self.size_states(logits.shape[1])
+            counts = label_counts(target, ignore_index, logits.shape[1])
+            self.labels.add_(self.reduced("labels", counts.to(self.labels.dtype)))
+        self.around.update_from_labels(logits, target, ignore_index)
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
+        around: Selection = self.around(logits, valid, **evidence)
+        classes = logits.shape[1]
+        if self.background >= classes:
+            raise InvalidInputError(f"background: got {self.background}, expected one of the {classes} class ids")
+        self.size_states(classes)
+        points = judged_points(logits, valid)
+        foreground = points.valid & (points.label != self.background)
+        log_p = log_probabilities(logits, points)
+        information, surroundings = image_evidence(log_p, points.confidence.detach(), points.valid, foreground)
+        region = mean_around(log_odds(log_p, points.label), foreground, self.reach).reshape(len(logits), -1)
+        own = torch.stack([*(x.unsqueeze(1).expand_as(region) for x in (information, surroundings)), region])
+        if self.training:
+            places = torch.arange(0, region.shape[1], -(-region.shape[1] // _PLACES), device=region.device)
+            seen = dict(zip(_EVIDENCE, own[:, :, places], strict=True))
+            label = points.label.reshape_as(region)[:, places]
+            self.past.add(foreground.reshape_as(region)[:, places], **seen, label=label)
+        ratio = self._share_ratio(classes)
+        own = torch.cat([own, ratio[points.label].reshape_as(region).unsqueeze(0)])
+        past = torch.cat([*map(self.past.column, _EVIDENCE), ratio[self.past.column("label")]])
+        better = on_the_better_side(own, past, self.past.filled)
+        # A window without points, in evaluation before any training, says nothing.
+        reliable = ((better | ~self.past.filled.any()) & (region >= 0)).view_as(foreground)
+        kept = (foreground & reliable).to(around.weight.dtype)
+        return replace(
+            around,
+            weight=torch.where(foreground, kept, around.weight),
+            trusted=torch.where(foreground, reliable, around.trusted),
+        )
+
+    def _share_ratio(self, classes: int) -> Tensor:
+        """r of each class ``(K,)``, float64."""
+        predicted = class_counts(self.past.column("label"), self.past.column("filled"), classes)[0].double()
+        wanted = self.labels.double().clone()
+        wanted[self.background] = 0
+        p, q = (counts / counts.sum().clamp(min=1) + 1 / self.past.size for counts in (predicted, wanted))
+        return (q / p).log() * (wanted.sum() > 0)
+
+    def extra_repr(self) -> str:
+        return f"background={self.background}, reach={self.reach}"
+
+
+def image_evidence(log_p: Tensor, confidence: Tensor, valid: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
+    """What an image as a whole says of its reliability.
+
+    Args:
+        log_p: log-probabilities ``(B, K, *S)``.
+        confidence: ``(B, *S)``.
+        valid: bool ``(B, *S)``.
+        foreground: bool ``(B, *S)``, those valid points that are predicted as something.
+
+    Returns:
+        float64 ``(B,)`` each: information in [0, log K], ``H(mean p) - mean H(p)`` over the foreground; mean confidence
+        of the other valid points, 1 where there are none.
+    """
+    images, classes = log_p.shape[:2]
+    log_p = log_p.reshape(images, classes, -1).double()
+    inside, outside = (x.reshape(images, -1).double() for x in (foreground, valid & ~foreground))
+    size, around = inside.sum(1), outside.sum(1)
+    shares = log_p.exp() * (inside / size.clamp(min=1)[:, None]).unsqueeze(1)
+    information = torch.special.entr(shares.sum(2)).sum(1) + (shares * log_p).sum((1, 2))
+    mean = (confidence.reshape(images, -1) * outside).sum(1) / around.clamp(min=1)
+    return information, torch.where(around > 0, mean, 1.0)
+
+
+def mean_around(values: Tensor, chosen: Tensor, reach: int) -> Tensor:
+    """Mean of the chosen values within a square around each point, float64 ``(B, *S)``; 0 where there are none.
+
+    Args:
+        values: ``(B, *S)``.
+        chosen: bool ``(B, *S)``.
+        reach: odd side of the square, cut off at the border.
+    """
+    sums = torch.stack([torch.where(chosen, values, 0.0).double(), chosen.double()])
+    for dim in range(2, sums.dim()):
+        length = sums.shape[dim]
+        total = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums.cumsum(dim)], dim)
+        place = torch.arange(length, device=sums.device)
+        end, start = (place + reach // 2 + 1).clamp(max=length), (place - reach // 2).clamp(min=0)
+        sums = total.index_select(dim, end) - total.index_select(dim, start)
+    return torch.where(sums[1] > 0.5, sums[0] / sums[1].clamp(min=1), 0.0)
+
+
+def on_the_better_side(own: Tensor, past: Tensor, filled: Tensor) -> Tensor:
+    """Which points lie on the better side of the partition of a window.
+
+    Args:
+        own: features of the points to judge, larger for better ones, ``(d, *N)``.
+        past: those of the window, ``(d, W)``.
+        filled: bool ``(W,)``, the places of the window that hold a point.
+
+    Returns:
+        bool ``(*N)``.
+    """
+    some = filled.sum().clamp(min=1)
+    mean = (past * filled).sum(1, keepdim=True) / some
+    centred = (past - mean) * filled
+    scale = (centred.square().sum(1, keepdim=True) / some + _VARIANCE_EPSILON).rsqrt()
+    standard = centred * scale
+    # Features that oppose each other show no direction that is better in both. Without negative entries the leading
+    # eigenvector has none, so that all features count, and for what they are.
+    correlation = (standard @ standard.T / some).clamp(min=0)
+    direction = solve_partition(correlation).sum(0)
+    scores = torch.tensordot(direction, (own.flatten(1) - mean) * scale, 1).view(own.shape[1:])
+    better: Tensor = scores >= best_split(direction @ standard, filled)
+    return better
+
+
+def best_split(scores: Tensor, filled: Tensor) -> Tensor:
+    """The threshold that splits scores ``(W,)`` in two with the least variance within; -∞ where they are all alike.
+
+    Args:
+        scores: floating ``(W,)``.
+        filled: bool ``(W,)``, the scores that count.
+    """
+    count = filled.sum()
+    ordered = torch.where(filled, scores, torch.inf).sort().values
+    ordered = torch.where(ordered.isfinite(), ordered, 0.0)
+    below = torch.arange(1, len(scores), device=scores.device)
+    above = (count - below).clamp(min=1)
+    sums = ordered.cumsum(0)
+    gap = (sums[-1] - sums[:-1]) / above - sums[:-1] / below
+    between = torch.where(below < count, below * above * gap.square(), 0.0)
+    between = torch.cat([between, between.new_zeros(1)])  # a window of one place has no split
+    best = between.argmax(0, keepdim=True)
+    halfway = (ordered.gather(0, best) + ordered.gather(0, (best + 1).clamp(max=len(scores) - 1))) / 2
+    return torch.where(between.gather(0, best) > _ROUNDING, halfway, -torch.inf).squeeze(0)

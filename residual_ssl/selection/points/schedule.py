@@ -1,0 +1,58 @@
+"""Rules that change in the course of training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.selector import Selector
+
+
+class ScheduledSelector(Selector):
+    """A rule that knows how far training has come, by counting its own calls in training mode.
+
+    Args:
+        total_steps: T ≥ 1, number of steps of the whole training; None: what :meth:`on_train_start` is told. Before
+            that the rule is at the start of the training.
+
+    Raises:
+        InvalidInputError: a ``total_steps`` that is not such a number.
+
+    Example:
+        >>> class Counting(ScheduledSelector):
+        ...     pass
+        >>> rule = Counting(total_steps=4)
+        >>> [rule.progress().item() for _ in range(6)]
+        [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    """
+
+    step: Tensor
+    total: Tensor
+
+    def __init__(self, total_steps: int | None = None) -> None:
+        super().__init__()
+        if total_steps is not None:
+            _check_steps("total_steps", total_steps)
+        self.total_steps = total_steps
+        self.add_state("step", torch.zeros((), dtype=torch.int64), "max")
+        self.add_state("total", torch.tensor(total_steps or 0), "max")
+
+    def on_train_start(self, total_steps: int) -> None:
+        """Told of the number of training steps before the first of them; an own ``total_steps`` prevails."""
+        _check_steps("total_steps", total_steps)
+        if self.total_steps is None:
+            self.total.fill_(total_steps)
+
+    def progress(self) -> Tensor:
+        """The share t/T of training that is over, a scalar in [0, 1]; counts the step. Once in each ``forward``."""
+        wide = torch.float64 if self.step.device.type != "mps" else torch.float32
+        share = self.step.to(wide) / self.total.clamp(min=1)
+        if self.training:
+            self.step.add_(1)
+        return torch.where(self.total > 0, share.clamp(max=1), 0.0)
+
+
+def _check_steps(name: str, steps: int) -> None:
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InvalidInputError(f"{name}: got {steps!r}, expected the number of steps of the training, an integer ≥ 1")

@@ -1,0 +1,108 @@
+"""Thresholds by class from how often labelled predictions of that confidence are right."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.arguments import check_confidence, check_momentum
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+_BINS = 100
+# Fewer labelled points above a confidence say too little of it.
+_FEWEST = 20.0
+
+
+class CAFSThreshold(Selector):
+    """Trust each class from the least confidence on at which labelled predictions of it are right often enough.
+
+    Formula: ``w = 1[c ≥ τ_y]``, τ_k the least multiple of .01 in [low, high] such that of the labelled points predicted
+    as k with c ≥ τ_k a share ≥ π is right, π = .95, or high where there is none; a class with fewer than 20 such points
+    takes the τ of all together
+
+    State: numbers of labelled points, and of right ones among them, by predicted class and confidence, over all
+    processes; old ones fade by the momentum .99.
+
+    Cost: one pass, and one over the labelled prediction.
+
+    Use: classes of unlike difficulty, where confidence means different things. A model is right too often on its
+    training points: held-out labelled points, given to :meth:`update_from_labels`, calibrate better.
+
+    Source: the calibration by class of CAFS, arXiv 2303.11606, which holds out labelled images for it; the precision π
+    is this library's form of it.
+
+    Args:
+        precision: π in [0, 1].
+        low, high: bounds of τ, in [0, 1].
+        momentum: share of the numbers that a call of :meth:`update_from_labels` leaves, in [0, 1).
+
+    Raises:
+        InvalidInputError: a number outside its range.
+
+    Example:
+        >>> import torch
+        >>> rule = CAFSThreshold(precision=0.9, low=0.5)
+        >>> unsure, sure = torch.tensor([[1.0, 0.0]]).repeat(40, 1), torch.tensor([[4.0, 0.0]]).repeat(40, 1)
+        >>> rule.update_from_labels(torch.cat([unsure, sure]), torch.tensor([0, 1] * 20 + [0] * 40))
+        >>> rule(torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])).weight
+        tensor([0., 1., 1.])
+    """
+
+    seen: Tensor
+    right: Tensor
+
+    def __init__(self, precision: float = 0.95, low: float = 0.5, high: float = 0.95, momentum: float = 0.99) -> None:
+        super().__init__()
+        check_confidence(precision=precision, low=low, high=high)
+        check_momentum(momentum)
+        if low > high:
+            raise InvalidInputError(f"low: got {low}, expected at most high, {high}")
+        self.precision = precision
+        self.low = low
+        self.high = high
+        self.momentum = momentum
+        self.add_class_state("seen", _empty_bins, "sum")
+        self.add_class_state("right", _empty_bins, "sum")
+
+    def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+        if not self.training:
+            return
+        self.size_states(logits.shape[1])
+        points = judged_points(logits.detach(), target != ignore_index)
+        # A confidence counts for the highest multiple of 1/_BINS that it reaches.
+        below = (points.confidence.flatten() * _BINS).long().clamp(0, _BINS - 1)
+        place = points.label.flatten() * _BINS + below
+        right = points.valid & (points.label == target)
+        for name, counted in (("seen", points.valid), ("right", right)):
+            state: Tensor = getattr(self, name)
+            found = state.new_zeros(state.numel()).scatter_add(0, place, counted.flatten().to(state.dtype))
+            state.mul_(self.momentum).add_(self.reduced(name, found.view_as(state)))
+
+    def thresholds(self) -> Tensor:
+        """τ of each class, ``(K,)``, from what was observed; all of them ``high`` before that."""
+        pooled = self._least(self.seen.sum(0, keepdim=True), self.right.sum(0, keepdim=True))
+        enough = self.seen[:, round(self.low * _BINS) :].sum(1) >= _FEWEST
+        return torch.where(enough, self._least(self.seen, self.right), pooled)
+
+    def _least(self, seen: Tensor, right: Tensor) -> Tensor:
+        """The least of the possible thresholds that is precise enough, for each row."""
+        above, right_above = (x.flip(1).cumsum(1).flip(1) for x in (seen, right))
+        candidates = torch.arange(_BINS, device=seen.device) / _BINS
+        inside = (candidates >= self.low - 1e-6) & (candidates <= self.high + 1e-6)
+        good = inside & (above >= 1) & (right_above >= self.precision * above)
+        return torch.where(good, candidates, self.high).amin(1)
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        self.size_states(logits.shape[1])
+        points = judged_points(logits, valid)
+        return self.select(points, points.confidence >= self.thresholds()[points.label])
+
+    def extra_repr(self) -> str:
+        return f"precision={self.precision}, low={self.low}, high={self.high}, momentum={self.momentum}"
+
+
+def _empty_bins(num_classes: int) -> Tensor:
+    return torch.zeros(num_classes, _BINS)

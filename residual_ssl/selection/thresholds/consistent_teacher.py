@@ -1,0 +1,160 @@
+"""Two Gaussians fitted to the confidences: where the upper one has its mode, trust begins."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.arguments import check_choice, check_confidence
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.points.past_points import PastPoints
+from residual_ssl.selection.points.probabilities import class_sums, grouped
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+_VARIANCE_FLOOR = 1e-6
+_FEWEST = 4
+
+
+class ConsistentTeacherThreshold(Selector):
+    """Fit two Gaussians to the confidences and trust those from the most likely one of the upper Gaussian on.
+
+    Formula: ``w = 1[c ≥ τ]``, τ the confidence of highest density under the mixture among the points that belong to the
+    Gaussian of larger mean; expectation-maximisation from the least and the largest confidence, 20 steps; τ = .5 for
+    fewer than 4 points or none above
+
+    State: none; with a window, its points, those of all processes.
+
+    Cost: some twenty passes over the confidences, or those of the window.
+
+    Use: where the right threshold differs between classes and over training; of a window where batches are small.
+
+    Source: Consistent-Teacher, arXiv 2209.01589, §3.4 and its released code (policy "high"), which keeps 100 scores for
+    each class. Variances start at that of the points, there at 1.
+
+    Args:
+        per_class: fit each predicted class by itself.
+        scope: what is fitted: ``"sample"``, ``"batch"`` (of the process) or ``"window"``: past points, this batch's
+            among them.
+        window: number of past points.
+        iterations: steps of expectation-maximisation, ≥ 1.
+        fallback: τ where nothing can be fitted, in [0, 1].
+
+    Raises:
+        InvalidInputError: a choice outside its range.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[[4.0, 4.1, 4.2, 0.1, 0.2, 0.3], [0.0] * 6]])
+        >>> ConsistentTeacherThreshold(per_class=False)(logits).weight
+        tensor([[0., 1., 1., 0., 0., 0.]])
+    """
+
+    def __init__(
+        self,
+        per_class: bool = True,
+        scope: Literal["sample", "batch", "window"] = "batch",
+        window: int = 10_000,
+        iterations: int = 20,
+        fallback: float = 0.5,
+    ) -> None:
+        super().__init__()
+        check_choice("scope", scope, ("sample", "batch", "window"))
+        check_confidence(fallback=fallback)
+        for name, value in (("window", window), ("iterations", iterations)):
+            if value < 1:
+                raise InvalidInputError(f"{name}: got {value}, expected an integer ≥ 1")
+        self.per_class = per_class
+        self.scope = scope
+        self.iterations = iterations
+        self.fallback = fallback
+        self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        points = judged_points(logits, valid)
+        own = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
+        fitted = list(own)
+        if self.past is not None:
+            own[0] = own[0].float()  # a point equals itself in the window
+            if self.training:
+                self.past.add(own[2], confidence=own[0], label=own[1])
+            fitted = [self.past.column(name) for name in ("confidence", "label", "filled")]
+        classes = logits.shape[1] if self.per_class else 1
+        scores, label, keep = fitted
+        cell = label if self.per_class else torch.zeros_like(label)
+        threshold = mixture_threshold(scores, cell, keep, classes, self.iterations, self.fallback)
+        bound = threshold.gather(1, own[1] if self.per_class else torch.zeros_like(own[1]))
+        return self.select(points, (own[0] >= bound).reshape(points.valid.shape))
+
+    def extra_repr(self) -> str:
+        return (
+            f"per_class={self.per_class}, scope={self.scope!r}, iterations={self.iterations}, fallback={self.fallback}"
+        )
+
+
+def mixture_threshold(
+    scores: Tensor, cell: Tensor, keep: Tensor, cells: int, iterations: int, fallback: float
+) -> Tensor:
+    """The threshold of :class:`ConsistentTeacherThreshold` for each cell of points.
+
+    Args:
+        scores: ``(G, N)``.
+        cell: int64 ``(G, N)`` in [0, cells).
+        keep: bool ``(G, N)``, the points that are fitted.
+        cells: C.
+        iterations, fallback: as there.
+
+    Returns:
+        ``(G, C)``.
+    """
+    ones = keep.to(scores.dtype)
+    size = class_sums(ones, cell, cells)
+    some = size.clamp(min=1)
+    mean = class_sums(ones * scores, cell, cells) / some
+    spread = class_sums(ones * (scores - mean.gather(1, cell)).square(), cell, cells) / some
+    means = _extremes(scores, cell, keep, cells)
+    variances = (spread + _VARIANCE_FLOOR).expand(2, -1, -1)
+    shares = torch.full_like(means, 0.5)
+    for _ in range(iterations):
+        membership = _log_parts(scores, cell, means, variances, shares).softmax(0) * ones
+        weights = torch.stack([class_sums(part, cell, cells) for part in membership])
+        filled = weights.clamp(min=torch.finfo(scores.dtype).tiny)
+        means = torch.stack([class_sums(part * scores, cell, cells) for part in membership]) / filled
+        squares = [
+            class_sums(part * (scores - center.gather(1, cell)).square(), cell, cells)
+            for part, center in zip(membership, means, strict=True)
+        ]
+        variances = torch.stack(squares) / filled + _VARIANCE_FLOOR
+        shares = weights / some
+    parts = _log_parts(scores, cell, means, variances, shares)
+    upper = keep & (parts[1] > parts[0])
+    density = torch.where(upper, parts.logsumexp(0), -torch.inf)
+    best = torch.full_like(size, -torch.inf).scatter_reduce(1, cell, density, "amax").gather(1, cell)
+    at_best = torch.where(upper & (density == best), scores, torch.inf)
+    threshold = torch.full_like(size, torch.inf).scatter_reduce(1, cell, at_best, "amin")
+    return torch.where((size >= _FEWEST) & threshold.isfinite(), threshold, fallback)
+
+
+def _extremes(scores: Tensor, cell: Tensor, keep: Tensor, cells: int) -> Tensor:
+    """Least and largest score of each cell, ``(2, G, C)``; 0 for an empty one."""
+    nothing = scores.new_zeros(scores.shape[0], cells)
+    low = (nothing + torch.inf).scatter_reduce(1, cell, torch.where(keep, scores, torch.inf), "amin")
+    high = (nothing - torch.inf).scatter_reduce(1, cell, torch.where(keep, scores, -torch.inf), "amax")
+    both = torch.stack([low, high])
+    return torch.where(both.isfinite(), both, 0.0)
+
+
+def _log_parts(scores: Tensor, cell: Tensor, means: Tensor, variances: Tensor, shares: Tensor) -> Tensor:
+    """Log of share times density of each point under both Gaussians of its cell, ``(2, G, N)``."""
+    parts = []
+    for mean, variance, share in zip(means, variances, shares, strict=True):
+        off = (scores - mean.gather(1, cell)).square() / variance.gather(1, cell)
+        scale = (share.clamp(min=torch.finfo(scores.dtype).tiny).log() - 0.5 * (2 * math.pi * variance).log()).gather(
+            1, cell
+        )
+        parts.append(scale - 0.5 * off)
+    return torch.stack(parts)

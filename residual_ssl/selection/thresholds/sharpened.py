@@ -1,0 +1,57 @@
+"""Soft pseudo-labels: sharpened probabilities of confident points."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+
+class SharpenedThreshold(Selector):
+    """Teach confident points the sharpened probabilities in place of the hard label.
+
+    With τ = 0 and T = 1 every point is taught its probabilities as they are, as Mean Teacher does.
+
+    Formula: ``w = 1[c ≥ τ]``, target ``softmax(x/T)``, τ = .8, T = .4
+
+    State: none.
+
+    Cost: two passes, and the targets' memory, that of the logits.
+
+    Use: many similar classes, where the second best guess carries knowledge; with the squared error, Mean Teacher.
+
+    Source: UDA, arXiv 1904.12848, §2.3 and released code (c before sharpening); Mean Teacher, arXiv 1703.01780.
+
+    Args:
+        threshold: τ in [0, 1].
+        temperature: T > 0; below 1 sharpens.
+
+    Example:
+        >>> import torch
+        >>> chosen = SharpenedThreshold(0.7, 0.5)(torch.tensor([[1.0, 0.0], [0.1, 0.0]]))
+        >>> chosen.weight
+        tensor([1., 0.])
+        >>> chosen.target[0]  # softmax of (2, 0)
+        tensor([0.8808, 0.1192])
+    """
+
+    def __init__(self, threshold: float = 0.8, temperature: float = 0.4) -> None:
+        super().__init__()
+        if not 0 <= threshold <= 1:
+            raise InvalidInputError(f"threshold: got {threshold}, expected a confidence in [0, 1]")
+        if not temperature > 0:
+            raise InvalidInputError(f"temperature: got {temperature}, expected a number > 0; 1 leaves probabilities be")
+        self.threshold = threshold
+        self.temperature = temperature
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        points = judged_points(logits, valid)
+        target = log_probabilities(logits, points, self.temperature).exp()
+        return self.select(points, points.confidence >= self.threshold, target=target)
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}, temperature={self.temperature}"

@@ -1,0 +1,62 @@
+"""Negative labels for uncertain points: what is surely not the class, once the close rivals are left open."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from residual_ssl.selection.arguments import check_confidence
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+
+class ShrinkMatchThreshold(Selector):
+    """Trust confident points; tell the others that they are none of the classes beyond their close rivals.
+
+    The classes of an uncertain point are ranked. The fewest rivals after the first are set aside such that, without
+    them, the point would be confident; the ranks beyond are its negative labels.
+
+    Formula: ``w = 1[c ≥ τ]``, τ = .95; negative labels of the others: ranks ≥ m, the smallest m ≥ 2 with
+    ``p₀/(p₀ + Σ_{j≥m} p_j) ≥ τ``, none where no m < K does
+
+    State: none.
+
+    Cost: a sort of the classes at each point.
+
+    Use: many classes of which some are alike: the unsure points learn what sets them apart from all others.
+
+    Source: ShrinkMatch, arXiv 2308.06777, §3.2. There an auxiliary head is taught the label within the classes that are
+    left; here those left are negative labels, weighted 1, and the head and its running weight are left out.
+
+    Args:
+        threshold: τ in (0, 1].
+
+    Example:
+        >>> import torch
+        >>> chosen = ShrinkMatchThreshold(0.9)(torch.tensor([[0.5, 0.45, 0.03, 0.02]]).log())
+        >>> chosen.negative
+        tensor([[False, False,  True,  True]])
+    """
+
+    def __init__(self, threshold: float = 0.95) -> None:
+        super().__init__()
+        check_confidence(threshold=threshold)
+        self.threshold = threshold
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        points = judged_points(logits, valid)
+        ranked, order = log_probabilities(logits, points).exp().sort(dim=1, descending=True, stable=True)
+        tail = ranked.flip(1).cumsum(1).flip(1)  # Σ of this rank and those beyond
+        sure = ranked[:, :1] >= self.threshold * (ranked[:, :1] + tail)
+        rank = torch.arange(logits.shape[1], device=logits.device).view(-1, *[1] * (logits.dim() - 2))
+        # Once it holds for a rank it holds for those beyond.
+        beyond = sure & (rank >= 2)
+        negative = torch.zeros_like(beyond).scatter(1, order, beyond)
+        trusted = points.confidence >= self.threshold
+        own = torch.zeros_like(negative).scatter(1, points.label.unsqueeze(1), True)
+        return self.select(points, trusted, negative=negative & ~own & ~trusted.unsqueeze(1))
+
+    def extra_repr(self) -> str:
+        return f"threshold={self.threshold}"

@@ -1,0 +1,108 @@
+"""Predictions brought to a class distribution before another rule judges them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from residual_ssl.selection.arguments import check_choice, check_momentum
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+from residual_ssl.selection.thresholds.flexmatch import mean_probabilities, uniform
+
+_EPSILON = 1e-6
+
+
+class DistributionAlignment(Selector):
+    """Scale the probabilities of each class by wanted over predicted share, then let another rule judge.
+
+    Formula: ``p ← p·(q + ε)/(p̃ + ε)``, made to sum to 1, ε = 1e-6; p̃ the running mean of p, q uniform or that of the
+    labelled predictions, momentum .999; p̃ starts at the first batch's; updated before it judges
+
+    State: p̃ and q over the points of all processes, q uniform at the start; and that of the rule inside.
+
+    Cost: three passes and the memory of the logits, beside the rule's own.
+
+    Use: where the model predicts some classes too rarely, and the unlabelled data are spread like the labelled.
+
+    Source: ReMixMatch, arXiv 1911.09785, §3.1; AdaMatch, arXiv 2106.04732, §3.2; SoftMatch, arXiv 2301.10921, §3.3 (q
+    uniform, labels of the unaligned prediction). q from labelled predictions, as AdaMatch; ReMixMatch counts labels.
+
+    Args:
+        rule: judges the aligned prediction; what it learns from labels it learns from unaligned ones.
+        prior: q, ``"labelled"`` or ``"uniform"``.
+        momentum: m in [0, 1).
+        relabel: whether labels (and soft targets) are those of the aligned prediction, or those of the prediction
+            itself; confidences are aligned.
+
+    Example:
+        >>> import torch
+        >>> from residual_ssl import FixedThreshold
+        >>> rule = DistributionAlignment(FixedThreshold(0.6), "uniform", momentum=0.0)
+        >>> rule(torch.tensor([[4.0, 0.0], [1.0, 0.0]])).label  # both are class 0 before
+        tensor([0, 1])
+    """
+
+    predicted: Tensor
+    wanted: Tensor
+
+    def __init__(
+        self,
+        rule: Selector,
+        prior: Literal["labelled", "uniform"] = "labelled",
+        momentum: float = 0.999,
+        relabel: bool = True,
+    ) -> None:
+        super().__init__()
+        check_choice("prior", prior, ("labelled", "uniform"))
+        check_momentum(momentum)
+        self.rule = rule
+        self.prior = prior
+        self.momentum = momentum
+        self.relabel = relabel
+        self.evidence = rule.evidence
+        self.add_class_state("predicted", torch.zeros, "mean")
+        self.add_class_state("wanted", uniform, "mean")
+
+    def on_train_start(self, total_steps: int) -> None:
+        self.rule.on_train_start(total_steps)
+
+    def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
+        if self.training and self.prior == "labelled":
+            self.size_states(logits.shape[1])
+            points = judged_points(logits, target != ignore_index)
+            mean = mean_probabilities(log_probabilities(logits, points), points.valid)
+            self.moved("wanted", mean, self.momentum, points.valid.sum())
+        self.rule.update_from_labels(logits, target, ignore_index)
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
+        self.size_states(logits.shape[1])
+        points = judged_points(logits, valid)
+        logs = log_probabilities(logits, points)
+        # The first batch is taken as it is: nothing has been predicted before.
+        momentum = self.momentum * (self.predicted.sum() > 0).to(logs.dtype)
+        predicted = self.moved("predicted", mean_probabilities(logs, points.valid), momentum, points.valid.sum())
+        ratio = ((self.wanted.to(logs.dtype) + _EPSILON) / (predicted + _EPSILON)).log() * (predicted.sum() > 0)
+        aligned = logs + ratio.reshape(-1, *[1] * (logs.dim() - 2))
+        # What was not finite stays so, and the rule counts it.
+        aligned = torch.where(points.finite.unsqueeze(1), aligned, torch.full_like(aligned, torch.nan))
+        chosen: Selection = self.rule(aligned, valid, **evidence)
+        return chosen if self.relabel else self._with_own_labels(chosen, points.label, logs)
+
+    @staticmethod
+    def _with_own_labels(chosen: Selection, label: Tensor, logs: Tensor) -> Selection:
+        changes: dict[str, Any] = {"label": label}
+        if chosen.target is not None:
+            changes["target"] = logs.exp()
+        if chosen.negative is not None:
+            own = torch.zeros_like(chosen.negative).scatter(1, label.unsqueeze(1), True)
+            changes["negative"] = chosen.negative & ~own
+        return replace(chosen, **changes)
+
+    def extra_repr(self) -> str:
+        return f"prior={self.prior!r}, momentum={self.momentum}, relabel={self.relabel}"

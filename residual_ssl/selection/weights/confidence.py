@@ -1,0 +1,86 @@
+"""Weights that follow from a point's own prediction, without a threshold or with two."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.arguments import check_confidence, check_positive
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+
+class ConfidenceWeight(Selector):
+    """Weigh points by their confidence: in full from a high threshold on, not at all below a low one.
+
+    Formula: ``w = 1`` where ``c ≥ high``, ``c^γ`` where ``low ≤ c < high``, else 0; γ = 1, low = 0, high = 1
+
+    State: none.
+
+    Cost: one pass.
+
+    Use: with low and high, hierarchical supervision: sure points teach as labels do, unsure ones a little.
+
+    Source: AEL, arXiv 2110.05474 (c^γ); CPCL, arXiv 2211.16701 (c); HSSDA, arXiv 2304.01464, which finds its two by
+    clustering the scores of labelled objects: here they are given.
+
+    Args:
+        low, high: 0 ≤ low ≤ high ≤ 1.
+        power: γ > 0.
+
+    Example:
+        >>> import torch
+        >>> ConfidenceWeight(low=0.6, high=0.95)(torch.tensor([[4.0, 0.0], [1.0, 0.0], [0.1, 0.0]])).weight
+        tensor([1.0000, 0.7311, 0.0000])
+    """
+
+    def __init__(self, low: float = 0.0, high: float = 1.0, power: float = 1.0) -> None:
+        super().__init__()
+        check_confidence(low=low, high=high)
+        check_positive(power=power)
+        if low > high:
+            raise InvalidInputError(f"low: got {low}, expected at most high, {high}")
+        self.low = low
+        self.high = high
+        self.power = power
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        points = judged_points(logits, valid)
+        confidence = points.confidence.detach()
+        trusted = confidence >= self.high
+        between = torch.where(confidence >= self.low, confidence**self.power, 0.0)
+        return self.select(points, trusted, torch.where(trusted, 1.0, between).to(confidence.dtype))
+
+    def extra_repr(self) -> str:
+        return f"low={self.low}, high={self.high}, power={self.power}"
+
+
+class EntropyWeight(Selector):
+    """Weigh points by how far their entropy is from that of a guess.
+
+    Formula: ``w = 1 - H(p)/log K``
+
+    State: none.
+
+    Cost: two passes and the memory of the probabilities.
+
+    Use: many classes, where a point torn between two of them should still teach that it is one of these.
+
+    Source: FARCLUSS, arXiv 2506.11142, of whose four parts this is the weight.
+
+    Example:
+        >>> import torch
+        >>> EntropyWeight()(torch.tensor([[9.0, 0.0], [0.0, 0.0]])).weight
+        tensor([0.9982, 0.0000])
+    """
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
+        points = judged_points(logits, valid)
+        logs = log_probabilities(logits, points)
+        weight = (1 + (logs.exp() * logs).sum(1) / math.log(logits.shape[1])).clamp(0, 1)
+        return self.select(points, weight == 1, weight)

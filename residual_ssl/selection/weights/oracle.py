@@ -1,0 +1,51 @@
+"""Selection by the truth: what a perfect rule would choose, the upper row of every comparison."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.selection import Selection
+from residual_ssl.selection.selector import Selector
+
+
+class OracleSelector(Selector):
+    """Trust the points whose pseudo-label is right: ``w = 1[y = truth]``.
+
+    It needs the true labels of unlabelled data and so is no method: it says how far selection alone could go. The share
+    of the way from :class:`TrustAll` to here is a rule's *gap closed*.
+
+    Formula: ``w = 1[y = truth]``
+
+    State: none.
+
+    Cost: one pass; the true labels of unlabelled data.
+
+    Use: as the upper row of every comparison, never as a method.
+
+    Source: the definition of a right label.
+
+    Args of ``forward``:
+        logits, valid: as :class:`Selector`.
+        truth: int64 ``(B, *S)`` true class ids; an id outside [0, K), such as an ignore index, is never right.
+
+    Raises:
+        InvalidInputError: a truth of another shape.
+
+    Example:
+        >>> import torch
+        >>> OracleSelector()(torch.tensor([[4.0, 0.0], [1.0, 0.0]]), truth=torch.tensor([1, 0])).weight
+        tensor([0., 1.])
+    """
+
+    evidence = ("truth",)
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None, *, truth: Tensor) -> Selection:  # type: ignore[override]
+        points = judged_points(logits, valid)
+        if truth.shape != points.label.shape:
+            raise InvalidInputError(
+                f"truth: got shape {tuple(truth.shape)}, expected {tuple(points.label.shape)}, as logits are "
+                f"{tuple(logits.shape)}"
+            )
+        return self.select(points, points.label == truth)

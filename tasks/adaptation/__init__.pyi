@@ -1,0 +1,7 @@
+from .classified_domain import ClassifiedDomain as ClassifiedDomain
+from .domains import DomainPair as DomainPair
+
+__all__ = [
+    "ClassifiedDomain",
+    "DomainPair",
+]

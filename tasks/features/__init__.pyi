@@ -1,0 +1,5 @@
+from .task import FeatureTask as FeatureTask
+
+__all__ = [
+    "FeatureTask",
+]

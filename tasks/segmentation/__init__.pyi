@@ -1,0 +1,15 @@
+from .digit_scenes import DigitScenes as DigitScenes
+from .geometry import WeakGeometry as WeakGeometry
+from .inference import Inference as Inference
+from .rare_classes import RareClassSampling as RareClassSampling
+from .task import SegmentationTask as SegmentationTask
+from .task import intersection_over_union as intersection_over_union
+
+__all__ = [
+    "DigitScenes",
+    "Inference",
+    "RareClassSampling",
+    "SegmentationTask",
+    "WeakGeometry",
+    "intersection_over_union",
+]
