@@ -4,7 +4,7 @@ from .ranking import aurc as aurc
 from .ranking import risk_coverage as risk_coverage
 from .streaming import RiskCoverage as RiskCoverage
 from .streaming import SelectionDiagnostics as SelectionDiagnostics
-from .streaming import SelectionFigures as SelectionFigures
+from .streaming import SelectionMetrics as SelectionMetrics
 from .unsupervised import UnsupervisedCriteria as UnsupervisedCriteria
 from .unsupervised import soft_neighborhood_density as soft_neighborhood_density
 
@@ -12,7 +12,7 @@ __all__ = [
     "RankingCurve",
     "RiskCoverage",
     "SelectionDiagnostics",
-    "SelectionFigures",
+    "SelectionMetrics",
     "UnsupervisedCriteria",
     "aurc",
     "risk_coverage",

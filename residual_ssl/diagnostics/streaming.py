@@ -65,7 +65,7 @@ class RiskCoverage(Metric):  # type: ignore[misc]
         return ranking_curve(_stored(self, "score"))
 
 
-class SelectionFigures(NamedTuple):
+class SelectionMetrics(NamedTuple):
     """How good a rule's selections were, over the valid points with a known label; see :class:`SelectionDiagnostics`.
 
     Attributes:
@@ -106,7 +106,7 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
     """Figures of a rule's selections over a stream of batches, never all in memory.
 
     ``update(selection, truth)`` takes a :class:`~residual_ssl.Selection` and int64 class ids of its shape;
-    ``compute()`` returns :class:`SelectionFigures`. Points that are not valid or have no known label do not count, in
+    ``compute()`` returns :class:`SelectionMetrics`. Points that are not valid or have no known label do not count, in
     coverage neither. A torchmetrics metric, as :class:`RiskCoverage`.
 
     Args:
@@ -177,13 +177,13 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
         both = extended(_stored(self, "weight_and_confidence"), score, right, group, name="confidence")
         _store(self, "weight_and_confidence", both)
 
-    def compute(self) -> SelectionFigures:
+    def compute(self) -> SelectionMetrics:
         predicted, true, weight, right = (
             state.cpu().double()
             for state in (self.class_points, self.class_truth, self.class_weight, self.class_right_weight)
         )
         count, taught = predicted.sum(), right / true
-        return SelectionFigures(
+        return SelectionMetrics(
             points=self.class_points.sum().cpu(),
             coverage=weight.sum() / count,
             purity=right.sum() / weight.sum(),

@@ -11,7 +11,7 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from residual_ssl import FixedThreshold, Selection
-from residual_ssl.diagnostics import RiskCoverage, SelectionDiagnostics, SelectionFigures, aurc
+from residual_ssl.diagnostics import RiskCoverage, SelectionDiagnostics, SelectionMetrics, aurc
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import TrustAll
 
@@ -43,15 +43,15 @@ def chunks(selection: Selection, truth: Tensor, count: int) -> list[tuple[Select
     return [(selection.map(lambda points, part=part: points[part]), truth[part]) for part in parts]  # type: ignore[misc]
 
 
-def figures(parts: list[tuple[Selection, Tensor]]) -> SelectionFigures:
+def figures(parts: list[tuple[Selection, Tensor]]) -> SelectionMetrics:
     metric = SelectionDiagnostics(CLASSES)
     for selection, truth in parts:
         metric.update(selection, truth)
     return metric.compute()
 
 
-def assert_same(one: SelectionFigures, other: SelectionFigures) -> None:
-    for name in SelectionFigures._fields:
+def assert_same(one: SelectionMetrics, other: SelectionMetrics) -> None:
+    for name in SelectionMetrics._fields:
         torch.testing.assert_close(
             getattr(one, name),
             getattr(other, name),

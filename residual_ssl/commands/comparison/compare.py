@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from residual_ssl.commands.comparison.predictions import PredictionBatch, Predictions
-from residual_ssl.diagnostics import RankingCurve, SelectionDiagnostics, SelectionFigures
+from residual_ssl.diagnostics import RankingCurve, SelectionDiagnostics, SelectionMetrics
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import OracleSelector, Selector, TrustAll
 
@@ -29,7 +29,7 @@ class Row:
     """
 
     name: str
-    figures: SelectionFigures
+    figures: SelectionMetrics
     gap: float
 
 
@@ -112,7 +112,7 @@ def compare(
     return Comparison(rows, confidence, known - points)
 
 
-def _gap(figures: SelectionFigures, confidence: RankingCurve) -> float:
+def _gap(figures: SelectionMetrics, confidence: RankingCurve) -> float:
     if figures.coverage == 0:
         return math.nan
     return float(figures.purity - confidence.purity_at(figures.coverage))
