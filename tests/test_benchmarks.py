@@ -127,7 +127,7 @@ def test_selection_rules_are_judged_on_the_predictions_of_models_trained_here(
 ) -> None:
     place = ["--runs", tmp_path / "runs", "--predictions", tmp_path / "saved", "--out", tmp_path, "--settle", 2]
     small = ["--set", "steps=1", "evaluate_every=1", "dataset.weak.size=32", "dataset.weak.padding=0"]
-    table = run("selector_classes.py", "pacs", "--root", shared_data / "pacs", *place, *small)
+    table = run("selector_comparison.py", "pacs", "--root", shared_data / "pacs", *place, *small)
     rows = {row["rule"]: row for row in json.loads((tmp_path / "selectors_pacs.json").read_text())["rows"]}
     assert rows["none"]["coverage"] == 100
     assert rows["oracle"]["purity"] == pytest.approx(100)

@@ -1,8 +1,8 @@
 """All selection rules on the same saved predictions of labels-only models, at matched coverage.
 
-    python benchmarks/selector_classes.py camvid --root CAMVID --weights MOBILENETV2 --labelled 30 100 --seeds 0 1 2
-    python benchmarks/selector_classes.py cifar10 --root CIFAR10 --labelled 250 1000 --seeds 0 1 2
-    python benchmarks/selector_classes.py pacs --root PACS --weights MOBILENETV2 --seeds 0 1 2
+    python benchmarks/selector_comparison.py camvid --root CAMVID --weights MOBILENETV2 --labelled 30 100 --seeds 0 1 2
+    python benchmarks/selector_comparison.py cifar10 --root CIFAR10 --labelled 250 1000 --seeds 0 1 2
+    python benchmarks/selector_comparison.py pacs --root PACS --weights MOBILENETV2 --seeds 0 1 2
 
 The predictions are those of the unlabelled pool, from which rules select in training; its truth measures, and chooses
 for the oracle alone. A labels-only model that is not there is trained first, by segmentation_camvid.py for CamVid; one
