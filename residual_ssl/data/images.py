@@ -18,7 +18,8 @@ from residual_ssl.errors import DataError, MissingDataError
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
-_OTHER_BANDS = ("RGBX",)
+# How TIFF files with further bands are coded; the padding of bitmaps has another name.
+_OTHER_BANDS = ("RGBX", "RGBXX", "RGBXXX")
 _ORIENTATION = 0x0112
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
@@ -62,7 +63,7 @@ def _check_content(image: Image.Image, name: str) -> None:
     if image.mode in _DEEP_MODES or ";16" in coding or ";12" in coding:
         deep = image.mode if image.mode in _DEEP_MODES else coding
         raise DataError(f"{name}: image of mode {deep}, expected 8 bits per channel; convert it first")
-    if image.mode in _OTHER_BANDS:
+    if coding in _OTHER_BANDS:
         raise DataError(f"{name}: image with a fourth band that is no alpha, expected RGB; keep three bands")
     pages = getattr(image, "n_frames", 1)
     if pages > 1:

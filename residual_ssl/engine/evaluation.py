@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
-from residual_ssl.engine.setup.loading import plain_errors, to_device
+from residual_ssl.engine.equal_sizes import equal_size_batches
+from residual_ssl.engine.setup.loading import to_device
 from residual_ssl.task import Task
 
 
@@ -27,7 +28,7 @@ def evaluate_model(
         task: gives data, inference and metric.
         model: on ``device``; returned in the mode it came in.
         device: where to compute.
-        batch: samples a batch; 1 where sizes differ.
+        batch: samples a batch, fewer where sizes differ or images are large.
         workers: data loading processes.
         process, processes: rank and world size.
 
@@ -39,7 +40,7 @@ def evaluate_model(
     metric = task.metric().to(device)
     training = model.training
     model.eval()
-    for samples in plain_errors(DataLoader(share, batch_size=batch, num_workers=workers)):
+    for samples in equal_size_batches(share, batch, workers):
         samples = to_device(samples, device)
         metric.update(task.predict(model, samples["input"]), samples["target"])
     model.train(training)

@@ -13,8 +13,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from residual_ssl.data import Samples
-from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 
 _CROPS = 10  # tried before one without the class is taken
