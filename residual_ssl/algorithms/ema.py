@@ -22,8 +22,8 @@ class EMATeacher(nn.Module):
             ``min(decay, 1 - 1/(updates + 1))``, so that the random start does not linger.
 
     Integer buffers are copied, floating ones (BatchNorm statistics) averaged as the parameters are. ``model`` predicts
-    in the student's dtype. Averages of parameters in float16 or bfloat16 are kept in float32 beside it, in ``averages``,
-    also where the teacher is cast later. The call takes what the model's takes and returns what it returns.
+    in the student's dtype. Averages of parameters in float16 or bfloat16 are kept in float32 in ``averages``, also
+    where the teacher is cast later. The call takes what the model's takes and returns what it returns.
 
     Source: Mean Teacher, arXiv 1703.01780.
 
@@ -80,7 +80,7 @@ class EMATeacher(nn.Module):
         return self.averages._buffers.get(_key(name)) if _low(tensor) else tensor  # type: ignore[return-value]
 
     def _keep_averages(self, before: Mapping[str, Tensor]) -> None:
-        """Make the float32 average of each tensor of low precision, from its value ``before`` a cast where there is one."""
+        """Make the float32 average of each tensor of low precision, from its value ``before`` a cast."""
         names = set()
         for name, tensor in _tensors(self.model):
             if _low(tensor):
@@ -89,7 +89,7 @@ class EMATeacher(nn.Module):
                     value = before.get(name, tensor).detach().to(tensor.device, torch.float32, copy=True)
                     self.averages.register_buffer(_key(name), value)
             elif _key(name) in self.averages._buffers:
-                tensor.data.copy_(self.averages._buffers[_key(name)])  # cast back: the average is the more exact one
+                tensor.data.copy_(getattr(self.averages, _key(name)))  # cast back: the average is the more exact one
         for stale in self.averages._buffers.keys() - names:
             delattr(self.averages, stale)
 
