@@ -6,8 +6,8 @@ import torch
 from torch.utils.data import Dataset
 
 from residual_ssl.data import Samples
-from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import DataError
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import centered
