@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Subset
 
-from residual_ssl.engine.setup.loading import batches_of, to_device
+from residual_ssl.engine.equal_sizes import equal_size_batches
+from residual_ssl.engine.setup.loading import to_device
 from residual_ssl.errors import ResidualSSLError, ResidualSSLWarning
 from residual_ssl.task import Task
 
@@ -62,7 +62,7 @@ def evaluate_model(
         task: gives data, inference and metric.
         model: on ``device``; returned in the mode it came in.
         device: where to compute.
-        batch: samples a batch; 1 where sizes differ.
+        batch: samples a batch, fewer where sizes differ or images are large.
         workers: data loading processes.
         process, processes: rank and world size.
 
@@ -104,20 +104,22 @@ def evaluated(
     training = model.training
     model.eval()
     try:
-        loader = batches_of(DataLoader(share, batch_size=batch, num_workers=workers))
-        for _ in range(math.ceil(math.ceil(size / processes) / batch)):
+        rounds = 0
+        for samples in equal_size_batches(share, batch, workers):
             before_batch()
-            for samples in itertools.islice(loader, 1):
-                samples = to_device(samples, device)
-                logits, target = task.predict(model, samples["input"]), samples["target"]
-                metric.update(logits, target)
-                # The largest is not finite where any is NaN or +inf; single classes of probability 0 may be -inf.
-                largest, label = logits.max(1)
-                known = target != task.ignore_index
-                counts += torch.stack(
-                    [torch.as_tensor(target.numel(), device=device), known.sum(), (~largest.isfinite()).sum()]
-                )
-                extremes = torch.minimum(extremes, torch.stack([label.min(), -label.max()]))
+            rounds += 1
+            samples = to_device(samples, device)
+            logits, target = task.predict(model, samples["input"]), samples["target"]
+            metric.update(logits, target)
+            # The largest is not finite where any is NaN or +inf; single classes of probability 0 may be -inf.
+            largest, label = logits.max(1)
+            known = target != task.ignore_index
+            counts += torch.stack(
+                [torch.as_tensor(target.numel(), device=device), known.sum(), (~largest.isfinite()).sum()]
+            )
+            extremes = torch.minimum(extremes, torch.stack([label.min(), -label.max()]))
+        for _ in range(rounds, math.ceil(size / processes)):  # other processes may have more batches
+            before_batch()
     finally:
         model.train(training)
     if processes > 1 and dist.is_initialized():

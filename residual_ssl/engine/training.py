@@ -212,8 +212,8 @@ class Run:
         if self._agreement.any(self._main and bool(self.best) and not (run_dir / BEST).exists(), "start"):
             if self._main:
                 warnings.warn(
-                    f"{BEST}: the file is missing from {run_dir}; that network, of step {self.best['step']:.0f}, is lost "
-                    "and the best from here on is kept",
+                    f"{BEST}: is missing from {run_dir}; that network, of step {self.best['step']:.0f}, is lost"
+                    " and the best from here on is kept",
                     ResidualSSLWarning,
                     stacklevel=3,
                 )
