@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from residual_ssl.config.overrides import plain_overrides, quoted, unknown_key
-from residual_ssl.errors import ConfigError, MissingDataError
+from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
 
 _GROUPS = "residual_ssl.configs"
 _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
@@ -125,11 +125,16 @@ def _known_keys_composed(name: str | None, overrides: list[str], config_dir: str
         try:
             composed = _hydra_composed(name, overrides, config_dir)
             break
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except ResidualSSLError:
+            raise
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
             refused = re.search(r"Could not override '([^']+)'", str(error))
             kept = [o for o in overrides if refused and o.partition("=")[0].lstrip("+") != refused.group(1)]
             if refused is None or len(kept) == len(overrides):
-                raise ConfigError("\n".join([*(f"{key}: no such key" for key in unknown), _one_line(error)])) from error
+                said = _one_line(error)
+                if not isinstance(error, HydraException | OmegaConfBaseException):  # a null or a number for a group
+                    said = f"{' '.join(overrides)}: {said}; a group takes the name of a choice"
+                raise ConfigError("\n".join([*(f"{key}: no such key" for key in unknown), said])) from error
             inner = re.search(r"full_key: (\S+)", str(error.__cause__))
             unknown.append(inner.group(1) if inner else refused.group(1))
             overrides = kept

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from residual_ssl.engine.setup.loading import plain_errors
+from residual_ssl.engine.setup.loading import batches_of
 from residual_ssl.task import Batch
 
 # Points of a batch, whatever the batch size: a photograph of 1920×1080 goes alone.
@@ -23,7 +23,7 @@ def equal_size_batches(data: Dataset[Batch], batch: int, workers: int) -> Iterat
         workers: loading processes.
     """
     waiting: list[Batch] = []
-    for sample in plain_errors(DataLoader(data, batch_size=None, num_workers=workers)):
+    for sample in batches_of(DataLoader(data, batch_size=None, num_workers=workers)):
         most = max(1, min(batch, _MOST_POINTS // max(1, _points(sample))))
         if waiting and (len(waiting) >= most or _sizes(waiting[0]) != _sizes(sample)):
             yield default_collate(waiting)
