@@ -11,8 +11,8 @@ from residual_ssl.errors import ConfigError
 FOLDERS = ("dataset=folders", "dataset.labelled=2")
 ROOTS = [
     "/data/plain", "/data/日本", "/data/Zürich", "/data/work (2)", "/data/R&D", "/data/a,b", "/data/a=b", "/it's",
-    "/data/[1]", "/data/{x}", "C:\\new\\", "\\\\server\\share\\", "100", "1e3", "true", " leading", "a:b", "~/photos", "/p/*/x",
-    "/a#b", "/50%", "/tab\there", "/back\\'slash",
+    "/data/[1]", "/data/{x}", "C:\\new\\", "\\\\server\\share\\", "100", "1e3", "true", " leading", "a:b", "~/photos",
+    "/p/*/x", "/a#b", "/50%", "/tab\there", "/back\\'slash",
 ]  # fmt: skip
 
 
