@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,14 @@ class Task(ABC):
     @abstractmethod
     def validation(self) -> Dataset[Batch]:
         """Validation set with targets, indexed by int, not augmented."""
+
+    def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
+        """How many samples ``"labelled"`` or ``"validation"`` has, and a function from the index to the target of one.
+
+        For checks before training. A task overrides it where targets can be read without inputs or augmentation.
+        """
+        data: Any = self.labelled(0) if subset == "labelled" else self.validation()
+        return len(data), lambda index: data[(index, 0) if subset == "labelled" else index]["target"]
 
     @abstractmethod
     def build_model(self) -> nn.Module:

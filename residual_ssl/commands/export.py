@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError, MissingPackageError, ResidualSSLError
+from residual_ssl.runtime.files import atomic_file
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _AXES = ("height", "width", "depth")
@@ -111,13 +112,8 @@ def _exported(
             f"onnx: onnxruntime and torch disagree, logits of up to {largest:.3g} differ by {difference:.3g}, expected "
             f"at most {_TOLERANCE * largest:.1e}; nothing was written. Try another version of onnxruntime"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(model.SerializeToString())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_file(path, "onnx") as file:
+        file.write(model.SerializeToString())
     shape = tuple(d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
     return Exported(path, shape, tuple(sizes), difference, largest)
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from residual_ssl.errors import ConfigError, MissingDataError
+from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
 
 _GROUPS = "residual_ssl.configs"
 _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
@@ -121,8 +121,12 @@ def _composed(
         if missing:
             raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
         plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    except ResidualSSLError:
+        raise
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_one_line(error)) from error
+    except (ValueError, TypeError, AttributeError) as error:  # Hydra's, of a null or a number in a group's place
+        raise ConfigError(f"{' '.join(overrides)}: {_one_line(error)}; a group takes the name of a choice") from error
     return plain, choices
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from residual_ssl.config.components import faults
+from residual_ssl.config.argument_types import type_faults
+from residual_ssl.config.components import PARTIAL, build, faults
+from residual_ssl.config.durations import seconds_of, steps_or_seconds
 from residual_ssl.errors import ConfigError
 
 _PRECISIONS = ("no", "bf16", "fp16")
@@ -39,12 +42,16 @@ class Settings:
         init_from: checkpoint whose model weights start the run, or None.
         evaluate_every: steps between evaluations; the last step is always evaluated.
         evaluation_batch: samples a batch in evaluation; 1 where sizes differ.
+        checkpoint_every: a length of time (``"10min"``) or a number of steps after which ``last.pt`` is written, beside
+            every evaluation, before which it is always written; None: only there.
         snapshots: checkpoints of the weights to keep along the run, ``snapshot-1.pt`` …, evenly spread, the last step's
             among them.
         log_every: steps between log rows; figures are means over them.
         workers: data loading processes for each training set.
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` (with loss scaling, on a GPU).
         device: ``"auto"`` or ``"cpu"``.
+        timeout: how long a process waits for the others before it gives up (``"30min"``); None: for ever. Longer than
+            the longest time that one of them writes or reads alone.
         sync_batchnorm: BatchNorm over the batches of all processes instead of each process's own; on GPUs.
         dry_run: do one step and one evaluation sample, print what they take, write nothing.
     """
@@ -68,11 +75,13 @@ class Settings:
     init_from: str | None = None
     evaluate_every: int = 100
     evaluation_batch: int = 1
+    checkpoint_every: str | int | None = "10min"
     snapshots: int = 0
     log_every: int = 10
     workers: int = 0
     precision: str = "no"
     device: str = "auto"
+    timeout: str | None = "30min"
     sync_batchnorm: bool = False
     dry_run: bool = False
 
@@ -95,28 +104,21 @@ class Settings:
             for name in ("task", "algorithm", "optimizer", "run_dir")
             if config.get(name) is None
         ]
-        found += [*_number_faults(config), *_combination_faults(config)]
-        for name in ("sync_batchnorm", "dry_run"):
-            if not isinstance(config.get(name, False), bool):
-                found.append(f"{name}: got {config[name]!r}, expected true or false")
-        if config.get("precision", "no") not in _PRECISIONS:
-            found.append(
-                f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")'
-            )
-        if config.get("schedule", "polynomial") not in _SCHEDULES:
-            found.append(f"schedule: got {config['schedule']!r}, expected one of {', '.join(_SCHEDULES)}")
-        if config.get("device", "auto") not in ("auto", "cpu"):
-            found.append(f"device: got {config['device']!r}, expected auto or cpu")
+        found += [*_number_faults(config), *_text_faults(config), *_combination_faults(config)]
         for name in ("task", "algorithm", "optimizer"):
             part = config.get(name)
             if part is not None and not isinstance(part, Mapping):
                 found.append(f"{name}: got {part!r}, expected a mapping with _target_")
             elif part is not None:
                 # The optimizer's first argument, the parameters, comes from the engine.
-                found += faults({**part, "_partial_": True} if name == "optimizer" else part, name)
+                found += faults({**part, PARTIAL: True} if name == "optimizer" else part, name)
+                found += type_faults(part, name)
+        if isinstance(config.get("optimizer"), Mapping) and not any(line.startswith("optimizer") for line in found):
+            found += _optimizer_faults(config["optimizer"])
         if found:
             raise ConfigError("\n".join(found))
-        return cls(**config)
+        whole = {name for name in _MINIMA if "int" in str(known[name].type)}
+        return cls(**{key: int(v) if key in whole and isinstance(v, float) else v for key, v in config.items()})
 
 
 def _number_faults(config: Mapping[str, Any]) -> list[str]:
@@ -126,11 +128,55 @@ def _number_faults(config: Mapping[str, Any]) -> list[str]:
         kind = Settings.__dataclass_fields__[name].type
         if name not in config or (value is None and "None" in kind):
             continue
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value >= minimum:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not minimum <= value < _LIMIT:
             found.append(f"{name}: got {value!r}, expected a number ≥ {minimum}")
         elif "int" in kind and value != int(value):
             found.append(f"{name}: got {value!r}, expected a whole number")
     return found
+
+
+def _text_faults(config: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name in ("sync_batchnorm", "dry_run"):
+        if not isinstance(config.get(name, False), bool):
+            found.append(f"{name}: got {config[name]!r}, expected true or false")
+    if config.get("precision", "no") not in _PRECISIONS:
+        found.append(f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")')
+    if config.get("schedule", "polynomial") not in _SCHEDULES:
+        found.append(f"schedule: got {config['schedule']!r}, expected one of {', '.join(_SCHEDULES)}")
+    if config.get("device", "auto") not in ("auto", "cpu"):
+        found.append(f"device: got {config['device']!r}, expected auto or cpu")
+    for name in ("run_dir", "init_from"):
+        value = config.get(name)
+        if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
+            found.append(f"{name}: got {value!r}, expected the path of a {'folder' if name == 'run_dir' else 'file'}")
+    for name, read in (("checkpoint_every", steps_or_seconds), ("timeout", seconds_of)):
+        if config.get(name) is not None:
+            try:
+                read(config[name])
+            except ValueError as error:
+                found.append(f"{name}: {error}")
+    return found
+
+
+def _optimizer_faults(optimizer: Mapping[str, Any]) -> list[str]:
+    """What the optimizer says to its arguments when it gets a parameter, and numbers that are not finite."""
+    found = [
+        f"optimizer.{key}: got {value!r}, expected a finite number"
+        for key, value in optimizer.items()
+        if isinstance(value, float) and not math.isfinite(value)
+    ]
+    if found:
+        return found
+    import torch
+
+    try:
+        build({**optimizer, PARTIAL: True}, "optimizer")([torch.nn.Parameter(torch.zeros(1))])
+    except ConfigError as error:
+        return str(error).splitlines()
+    except Exception as error:  # whatever the constructor trips over
+        return [f"optimizer: {optimizer.get('_target_')} refused its arguments: {error}"]
+    return []
 
 
 def _combination_faults(config: Mapping[str, Any]) -> list[str]:
@@ -153,6 +199,7 @@ def _combination_faults(config: Mapping[str, Any]) -> list[str]:
     return found
 
 
+_LIMIT = 2**63
 _MINIMA = {
     "steps": 1,
     "epochs": 0,

@@ -18,6 +18,9 @@ from residual_ssl.errors import DataError, MissingDataError
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
+# How TIFF files with further bands are coded; the padding of bitmaps has another name.
+_OTHER_BANDS = ("RGBX", "RGBXX", "RGBXXX")
+_ORIENTATION = 0x0112
 _ID_MODES = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 # Pillow stretches grey levels of 2 and 4 bits to 0 … 255; in a mask they are ids, not grey.
@@ -31,7 +34,8 @@ _DEEP_COLOUR, _SWAPPED = "RGB;16B", "RGB;16L"
 def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """An image file as uint8 RGB ``(3, H, W)``, turned upright as its EXIF orientation says.
 
-    Grey and palette images are expanded to RGB; an alpha channel is dropped.
+    Grey and palette images are expanded to RGB; an alpha channel is dropped. What would be lost in silence, more than
+    8 bits a channel, a fourth band that is no alpha, further pages, is refused.
 
     Args:
         file: a path, or the open file.
@@ -39,20 +43,41 @@ def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
 
     Raises:
         MissingDataError: no such file.
-        DataError: a file that is truncated or no image, or one with more than 8 bits per channel.
+        DataError: a file that is truncated or no image; one with more than 8 bits per channel, other bands than RGB and
+            alpha, or several pages.
     """
     try:
         with Image.open(file) as image:
-            if image.mode in _DEEP_MODES:
-                raise DataError(
-                    f"{name or file}: image of mode {image.mode}, expected 8 bits per channel; convert it first"
-                )
+            _check_content(image, str(name or file))
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except DataError:
         raise
     except _UNREADABLE as error:
         raise _unreadable(name or str(file), "image", error) from error
     return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+
+
+def _check_content(image: Image.Image, name: str) -> None:
+    """Refuse what conversion to 8-bit RGB would drop without a word."""
+    coding = _coding(image)
+    if image.mode in _DEEP_MODES or ";16" in coding or ";12" in coding:
+        deep = image.mode if image.mode in _DEEP_MODES else coding
+        raise DataError(f"{name}: image of mode {deep}, expected 8 bits per channel; convert it first")
+    if coding in _OTHER_BANDS:
+        raise DataError(f"{name}: image with a fourth band that is no alpha, expected RGB; keep three bands")
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise DataError(f"{name}: file with {pages} pages, expected one image; save the pages as files of their own")
+
+
+def exif_orientation(file: str | Path | BinaryIO) -> int:
+    """The EXIF orientation of an image file, 1 to 8; 1 where it has none: upright as stored."""
+    try:
+        with Image.open(file) as image:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+    except _UNREADABLE:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
@@ -109,6 +134,9 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """``(C, H, W)``, uint8 or floating, resized to ``size`` (height, width): bilinear, antialiased when it shrinks."""
     if tuple(image.shape[1:]) == tuple(size):
         return image
+    if tuple(size) == (1, 1) and image.dtype == torch.uint8:  # torch's own case for bytes fails on a single pixel
+        whole = F.interpolate(image[None].float(), size, mode="bilinear", antialias=True)[0]
+        return whole.round().to(torch.uint8)
     return F.interpolate(image[None], size, mode="bilinear", antialias=True)[0]
 
 

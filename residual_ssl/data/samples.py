@@ -89,5 +89,30 @@ def check_same_size(image: Tensor, mask: Tensor | None, image_name: str, mask_na
         )
 
 
+def check_upright(mask: Tensor | None, orientation: int, image_name: str, mask_name: str) -> None:
+    """Refuse a mask of an image that its EXIF orientation turns, where sizes do not say whether the mask is turned too.
+
+    An image is read upright. A mask that has the size of the upright image, where that differs from the size as stored,
+    was made for it. Otherwise nobody knows: annotation tools do the one or the other.
+
+    Args:
+        mask: ``(H, W)``, of the image's upright size; None for no mask.
+        orientation: EXIF orientation of the image file, 1 to 8.
+        image_name, mask_name: for the message.
+
+    Raises:
+        DataError: an orientation that turns the image to the same size.
+    """
+    if mask is None or orientation == 1:
+        return
+    if orientation >= 5 and mask.shape[0] != mask.shape[1]:
+        return
+    raise DataError(
+        f"{image_name}: has the EXIF orientation {orientation}, by which it is turned when it is read; whether its "
+        f"mask {mask_name} is to be turned too cannot be seen from their sizes. Store the image upright (as "
+        "ImageMagick's mogrify -auto-orient does), and the mask to match"
+    )
+
+
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[-1]}×{shape[-2]} (width×height)"

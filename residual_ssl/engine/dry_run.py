@@ -42,15 +42,18 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     seconds = time.perf_counter() - started  # the figures have waited for the device
 
     network = run.algorithm.evaluated(run.student).eval()
-    sample = to_device(default_collate([run.task.validation()[0]]), device)
-    with torch.no_grad():
-        logits = run.task.predict(network, sample["input"])
-        run.task.metric().to(device).update(logits, sample["target"])
+    validation = run.task.validation()
+    shown = {"evaluation sample": "none, there is no validation set"}
+    if len(validation):  # type: ignore[arg-type]
+        sample = to_device(default_collate([validation[0]]), device)
+        with torch.no_grad():
+            logits = run.task.predict(network, sample["input"])
+            run.task.metric().to(device).update(logits, sample["target"])
+        shown = {"evaluation sample": _shapes(sample), "predicted": _shapes({"logits": logits})}
     gpu = gpu_memory_gib(device)
     memory = f"{resident_memory_gib():.2f} GiB resident" if gpu is None else f"{gpu:.2f} GiB of the GPU for tensors"
     lines |= {
-        "evaluation sample": _shapes(sample),
-        "predicted": _shapes({"logits": logits}),
+        **shown,
         "first step": f"{seconds:.2f} s, with what is set up once",
         "figures": ", ".join(f"{name} {value:.4g}" for name, value in figures.items()),
         "memory": f"{memory} at most, of one process",

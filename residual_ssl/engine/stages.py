@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from residual_ssl.config.components import TARGET
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine import training
 from residual_ssl.engine.records.result import RunResult
-from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import ConfigError
+from residual_ssl.runtime.files import copy_file
+from residual_ssl.runtime.seeds import mixed_seed
 
 PREVIOUS, SNAPSHOTS = "previous", "previous snapshots"
 _CHOICES = ("best", "random")
@@ -134,9 +134,7 @@ def _adopt(result: RunResult, run_dir: Path) -> RunResult:
     if PartialState().is_main_process:
         for name in _COPIED:
             if (source := result.run_dir / name).exists():
-                partial = run_dir / f".{name}.partial"
-                shutil.copyfile(source, partial)
-                partial.replace(run_dir / name)
+                copy_file(source, run_dir / name)
     adopted = RunResult.read(run_dir)
     assert adopted is not None
     return adopted

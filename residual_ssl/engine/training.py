@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from torch import nn
 from tqdm import tqdm
 
+from residual_ssl.config.durations import seconds_of
 from residual_ssl.config.settings import Settings
+from residual_ssl.engine.agreement import Agreement
 from residual_ssl.engine.dry_run import dry_run
-from residual_ssl.engine.evaluation import evaluate_model
-from residual_ssl.engine.interruption import stop_requests
-from residual_ssl.engine.records.metrics import RunningMeans, check_finite
-from residual_ssl.engine.records.result import RunResult, training_metrics, write_json
-from residual_ssl.engine.records.resume import stored_run
+from residual_ssl.engine.evaluation import NonFiniteLogitsError, evaluated
+from residual_ssl.engine.interruption import StopRequested, stop_requests
+from residual_ssl.engine.records.collapse import CollapseWatch
+from residual_ssl.engine.records.divergence import SkippedSteps, check_loss, diverged, network_error, skipped_error
+from residual_ssl.engine.records.metrics import RunningMeans
+from residual_ssl.engine.records.result import RunResult, training_metrics
+from residual_ssl.engine.records.resume import BEST, stored_run
+from residual_ssl.engine.records.run_files import RunFiles
 from residual_ssl.engine.records.run_log import RunLog
-from residual_ssl.engine.setup.devices import gpu_memory_gib
+from residual_ssl.engine.setup.devices import gpu_memory_gib, is_main_process
 from residual_ssl.engine.setup.effective import EFFECTIVE_NAME
 from residual_ssl.engine.setup.prepared import PreparedRun, prepare
-from residual_ssl.runtime import checkpoint
+from residual_ssl.errors import ResidualSSLWarning
+from residual_ssl.runtime.files import write_json
+from residual_ssl.runtime.run_lock import run_lock
+from residual_ssl.selection import TrustAll
 
 
 def train(config: Mapping[str, Any]) -> RunResult:
@@ -35,22 +44,27 @@ def train(config: Mapping[str, Any]) -> RunResult:
         config: the keys of :class:`residual_ssl.config.settings.Settings`, as plain values.
 
     Returns:
-        The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without figures, and no file.
+        The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without metrics, and no file.
 
     Raises:
-        ConfigError: with all faults, before any data is read; or where ``run_dir`` holds a run with other settings.
-        ResidualSSLError: data that is missing or contradicts its specification; a loss that is not finite.
+        ConfigError: with all faults, before any data is read; or where ``run_dir`` holds a run with other settings, or
+            one that another process is writing.
+        ResidualSSLError: data that is missing or contradicts its specification; numbers that are not finite.
+        StopRequested: a signal asked the run to stop; it is saved.
     """
     settings = Settings.from_config(config)
     stored = stored_run(settings)
     if settings.dry_run:
         return dry_run(prepare(settings, stored), 0 if stored is None else stored["step"])
-    if stored is not None and stored["step"] == stored["steps"]:
-        finished = RunResult.read(Path(settings.run_dir))
+    run_dir = Path(settings.run_dir)
+    if stored is not None and stored["step"] == stored["steps"] and (run_dir / BEST).exists():
+        finished = RunResult.read(run_dir)
         if finished is not None:
             return finished
-    # Everything is built and all data opened before anything is written: what is lacking is said first.
-    return Run(prepare(settings, stored), stored).train()
+    with run_lock(run_dir) if is_main_process() else nullcontext():
+        stored = stored_run(settings)  # whoever held the lock may have gone on in the meantime
+        # Everything is built and all data opened before anything is written: what is lacking is said first.
+        return Run(prepare(settings, stored), stored).train()
 
 
 class Run:
@@ -69,120 +83,205 @@ class Run:
         self.seconds: float = stored["seconds"] if stored else 0.0
         self.best: dict[str, float] = stored["best"] if stored else {}
         self.last: dict[str, float] = stored["last"] if stored else {}
+        self._processes = _processes(stored, self.step, prepared)
+        self._skipped = SkippedSteps(stored.get("skipped", 0) if stored else 0)
+        self._files = RunFiles(prepared, self._progress, stored)
+        timeout = self.settings.timeout
+        self._agreement = Agreement(None if timeout is None else seconds_of(timeout))
+        self._agreement.check_same(self.step, "the step to continue from")
+        self._main: bool = prepared.accelerator.is_main_process
+        selector = getattr(prepared.algorithm, "selector", None)
+        self._watch = CollapseWatch(
+            prepared.data.steps,
+            self.settings.warmup_steps,
+            isinstance(selector, TrustAll),
+            prepared.task.class_names,
+            self._main,
+        )
 
     def train(self) -> RunResult:
         """Run the steps that are left."""
-        main = self.prepared.accelerator.is_main_process
-        if main:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
+        prepared = self.prepared
+        if self._main:
             write_json(self.run_dir / "config.json", asdict(self.settings))
-            write_json(self.run_dir / EFFECTIVE_NAME, self.prepared.effective)
-        self.prepared.show_effective(self.step)
-        log = RunLog(self.run_dir, self.step) if main else None
+            write_json(self.run_dir / EFFECTIVE_NAME, self._effective())
+        prepared.show_effective(self.step)
+        self._watch.rates(prepared.effective["learning_rates"])
+        log = RunLog(self.run_dir, self.step) if self._main else None
         progress = tqdm(
-            total=self.prepared.data.steps,
+            total=prepared.data.steps,
             initial=self.step,
-            disable=not main,
+            disable=not self._main,
             mininterval=0.5 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
             desc=self.run_dir.name,
         )
         try:
-            with stop_requests() as stopped:
-                self._loop(log, progress, stopped)
+            with stop_requests() as requested:
+                self._requested = requested
+                self._recover(log)
+                self._loop(log, progress)
+        except StopRequested:
+            if self._main:
+                tqdm.write(f"stopped after step {self.step}; the same command continues from there", file=sys.stderr)
+            raise
         finally:
             progress.close()
             if log is not None:
                 log.close()
         return self._result()
 
-    def _loop(self, log: RunLog | None, progress: Any, stopped: Callable[[], bool]) -> None:
+    def _loop(self, log: RunLog | None, progress: Any) -> None:
         settings, prepared = self.settings, self.prepared
         steps = prepared.data.steps
         labelled, unlabelled = prepared.batches(self.step)
         snapshot_steps = [steps * number // settings.snapshots for number in range(1, settings.snapshots + 1)]
         means = RunningMeans(prepared.accelerator)
         prepared.model.train()
-        started = time.perf_counter()
+        logged, started = (self.step, self._skipped.total), time.perf_counter()
         while self.step < steps:
-            means.add(prepared.take_step(self.step, labelled, unlabelled))
+            try:
+                metrics = prepared.take_step(self.step, labelled, unlabelled)
+            except Exception:
+                if not prepared.take_step.computing:  # a sample that cannot be read; all steps before are whole
+                    self.seconds += time.perf_counter() - started
+                    self._save_last()
+                raise
             self.step += 1
             progress.update()
-            evaluated = self.step % settings.evaluate_every == 0 or self.step == steps
-            # Before every evaluation too: no checkpoint is written of a run that has diverged.
-            if evaluated or self.step % settings.log_every == 0:
-                figures = means.take()
-                check_finite(figures["train/loss"], self.step, settings.run_dir)
-                figures = {name: value for name, value in figures.items() if value == value}
-                if log is not None:
-                    log.write(self.step, {**figures, "train/rate": prepared.optimizer.param_groups[0]["lr"]})
-                shown = {key.removeprefix("train/"): f"{figures[key]:.3f}" for key in _SHOWN if key in figures}
-                progress.set_postfix({**shown, **self._score()})
+            self._count(metrics, means)
+            at_evaluation = self.step % settings.evaluate_every == 0 or self.step == steps
+            if at_evaluation or self.step % settings.log_every == 0:
+                self._log_window(log, means, logged, progress)
+                logged = (self.step, self._skipped.total)
+            stopping = self._agreement.any(self._requested.is_set(), f"step {self.step}")
+            saved = at_evaluation or self.step in snapshot_steps or stopping
+            if saved:
+                self._check_network()
+            if saved or self._files.due(self.step):
+                self.seconds += time.perf_counter() - started
+                started = time.perf_counter()
+                self._save_last()
             if self.step in snapshot_steps:
                 number = snapshot_steps.index(self.step) + 1
-                self._save(snapshot_name(number), weights_of=prepared.algorithm.evaluated(prepared.student))
-            if evaluated:
-                self.seconds += time.perf_counter() - started
+                self._files.write_weights(snapshot_name(number), prepared.algorithm.evaluated(prepared.student))
+            if stopping and self.step < steps:
+                self._agreement.wait("saving")  # a launcher ends all processes when the first one leaves
+                raise StopRequested
+            if at_evaluation:
                 self._evaluate(log)
                 started = time.perf_counter()
-            if stopped() and self.step < steps:
-                self.seconds += time.perf_counter() - started
-                self._save("last.pt")
-                tqdm.write(f"stopped after step {self.step}; the same command continues from there", file=sys.stderr)
-                raise KeyboardInterrupt
+
+    def _count(self, metrics: Mapping[str, Any], means: RunningMeans) -> None:
+        prepared, step = self.prepared, self.prepared.take_step
+        own_scaling = prepared.accelerator.scaler is not None
+        if not step.skipped or own_scaling:
+            means.add(metrics)
+        if self._skipped.add(step.skipped) and not own_scaling:
+            names = prepared.data.sample_names(self.settings, self.step - 1)
+            raise skipped_error(self.step, metrics, self._skipped, names, self._files.good())
+
+    def _log_window(self, log: RunLog | None, means: RunningMeans, since: tuple[int, int], progress: Any) -> None:
+        prepared = self.prepared
+        metrics = means.take()
+        if metrics:
+            check_loss(metrics["train/loss"], self.step, self._files.good)
+        metrics = {name: value for name, value in metrics.items() if value == value}
+        points = int(prepared.take_step.labelled_points.item())
+        prepared.take_step.labelled_points.zero_()
+        self._watch.window(since[0], self.step, metrics.get("train/coverage"), points)
+        if skipped := self._skipped.total - since[1]:
+            metrics["train/skipped_steps"] = skipped
+        if log is not None:
+            log.write(self.step, {**metrics, "train/rate": prepared.optimizer.param_groups[0]["lr"]})
+        shown = {key.removeprefix("train/"): f"{metrics[key]:.3f}" for key in _SHOWN if key in metrics}
+        progress.set_postfix({**shown, **self._score()})
+
+    def _check_network(self) -> None:
+        if entries := self._files.non_finite():
+            raise network_error(entries, self.step, self._files.good())
+
+    def _save_last(self) -> None:
+        # Where a step was due by the clock, nothing has looked at the network yet.
+        if self._main and not self._files.non_finite():
+            self._files.write_last()
+
+    def _recover(self, log: RunLog | None) -> None:
+        """Do what a run that was cut off left undone at its last step, and make anew what has been lost."""
+        settings, run_dir = self.settings, self.run_dir
+        if self._agreement.any(self._main and bool(self.best) and not (run_dir / BEST).exists(), "start"):
+            if self._main:
+                warnings.warn(
+                    f"{BEST}: is missing from {run_dir}; that network, of step {self.best['step']:.0f}, is lost"
+                    " and the best from here on is kept",
+                    ResidualSSLWarning,
+                    stacklevel=3,
+                )
+            self.best = {}
+            if self.last.get("step") == self.step:
+                self.last = {}
+        at_evaluation = self.step % settings.evaluate_every == 0 or self.step == self.prepared.data.steps
+        if self.step and at_evaluation and self.last.get("step") != self.step:
+            self._evaluate(log)
 
     def _evaluate(self, log: RunLog | None) -> None:
         settings, prepared = self.settings, self.prepared
         network = prepared.algorithm.evaluated(prepared.student)
-        figures = evaluate_model(
-            prepared.task,
-            network,
-            prepared.accelerator.device,
-            batch=settings.evaluation_batch,
-            workers=settings.workers,
-            process=prepared.accelerator.process_index,
-            processes=prepared.accelerator.num_processes,
-        )
-        self.last = {"step": self.step, **figures}
+        try:
+            found = evaluated(
+                prepared.task,
+                network,
+                prepared.accelerator.device,
+                batch=settings.evaluation_batch,
+                workers=settings.workers,
+                process=prepared.accelerator.process_index,
+                processes=prepared.accelerator.num_processes,
+                before_batch=self._stop_if_asked,
+            )
+        except NonFiniteLogitsError as error:
+            self._files.set_last_aside()
+            raise diverged(f"logits: not finite for {error.share}", self.step, self._files.good()) from error
+        self._watch.evaluation(found.only_class)
+        self.last = {"step": self.step, **found.metrics}
         choice = prepared.task.choose_by or prepared.task.main_metric
-        better = not self.best or figures[choice] > self.best[choice]
+        # Where nothing is measured, the latest is the best that is known.
+        better = choice not in self.best or found.metrics.get(choice, -float("inf")) > self.best[choice]
         if better:
             self.best = self.last
-        if log is not None:
-            log.write(self.step, {f"validation/{name}": value for name, value in figures.items()})
-        # The best first: a run cut off between the two repeats these steps and writes the same again.
+        if log is not None and found.metrics:
+            log.write(self.step, {f"validation/{name}": value for name, value in found.metrics.items()})
+        # The best first: a run cut off between the two evaluates again and writes the same.
         if better:
-            self._save("best.pt", weights_of=network)
-        self._save("last.pt")
+            self._files.write_weights(BEST, network)
+        self._save_last()
 
-    def _save(self, name: str, weights_of: nn.Module | None = None) -> None:
-        prepared = self.prepared
-        if not prepared.accelerator.is_main_process:
-            return
-        content: dict[str, Any] = {
-            "model": (weights_of or prepared.student).state_dict(),
-            "config": asdict(self.settings),
-            "class_names": list(prepared.task.class_names),
+    def _stop_if_asked(self) -> None:
+        if self._agreement.any(self._requested.is_set(), f"the evaluation after step {self.step}"):
+            raise StopRequested  # the step was saved before
+
+    def _progress(self) -> dict[str, Any]:
+        return {
             "step": self.step,
+            "seconds": self.seconds,
+            "best": self.best,
+            "last": self.last,
+            "skipped": self._skipped.total,
+            "processes": self._processes,
         }
-        selector = getattr(prepared.algorithm, "selector", None)
-        if selector is not None:  # its memory, so that it judges predictions as it judged in training
-            content["selector"] = selector.state_dict()
-        if weights_of is None:
-            scaler = prepared.accelerator.scaler
-            content |= {
-                "algorithm": prepared.algorithm.state_dict(),
-                "optimizer": prepared.optimizer.state_dict(),
-                "scaler": None if scaler is None else scaler.state_dict(),
-                "steps": prepared.data.steps,
-                "seconds": self.seconds,
-                "best": self.best,
-                "last": self.last,
-            }
-        checkpoint.save(self.run_dir / name, content)
+
+    def _effective(self) -> dict[str, Any]:
+        return {**self.prepared.effective, "processes_from_step": self._processes}
 
     def _result(self) -> RunResult:
         prepared = self.prepared
+        if not prepared.data.counts.get("validation"):
+            note = f"there was no validation set: nothing is measured, and {BEST} is the last network"
+        elif prepared.task.main_metric not in self.last:
+            note = f"{prepared.task.main_metric} is not known: no point of the validation set has a label"
+        else:
+            note = ""
+        if note:
+            prepared.show(note)
         result = RunResult(
             self.run_dir,
             self.last,
@@ -192,20 +291,37 @@ class Run:
             gpu_memory_gib(prepared.accelerator.device),
             prepared.data.epoch_steps,
             prepared.task.main_metric,
-            prepared.effective,
+            self._effective(),
+            self._skipped.total,
+            note,
         )
-        if prepared.accelerator.is_main_process:
+        if self._main:
             result.write(asdict(self.settings))
         return result
 
     def _score(self) -> dict[str, str]:
         metric = self.prepared.task.main_metric
-        return {metric: f"{self.last[metric]:.1f}"} if self.last else {}
+        return {metric: f"{self.last[metric]:.1f}"} if metric in self.last else {}
 
 
 def snapshot_name(number: int) -> str:
     """File of a run's ``number``-th snapshot, from 1 on."""
     return f"snapshot-{number}.pt"
+
+
+def _processes(stored: Mapping[str, Any] | None, step: int, prepared: PreparedRun) -> dict[str, int]:
+    """Number of processes by the step from which a run had it; a change is said."""
+    count = prepared.accelerator.num_processes
+    history: dict[str, int] = dict(stored.get("processes", {})) if stored else {}
+    before = next(reversed(history.values()), None)
+    if before not in (None, count) and prepared.accelerator.is_main_process:
+        warnings.warn(
+            f"processes: the run continues on {count}, before it had {before}. The order of samples and their views "
+            "stay; BatchNorm normalises over shares of another size, unless sync_batchnorm=true",
+            ResidualSSLWarning,
+            stacklevel=3,
+        )
+    return history if before == count else {**history, str(step): count}
 
 
 _SHOWN = ("train/loss", "train/coverage", "train/purity")

@@ -6,10 +6,11 @@ import torch
 from torch.utils.data import Dataset
 
 from residual_ssl.data import ClassifiedSamples
-from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import DataError
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 from residual_ssl.tasks.classification.geometry import FlipAndCrop
+from residual_ssl.tasks.substitutes import readable_sample
 
 
 class AugmentedImages(Dataset[Batch]):
@@ -39,7 +40,7 @@ class AugmentedImages(Dataset[Batch]):
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         index, draw = key
-        sample = self.samples[index]
+        sample = self.samples[index] if self.labelled else readable_sample(self.samples, index, draw, self.seed)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self.labelled), draw))
         entries = {"input": self.weak(sample.image, generator)}
         if self.labelled:

@@ -87,6 +87,11 @@ class ClassificationTask(Task):
     def validation(self) -> Dataset[Batch]:
         return PlainImages(self.source.validation, self.weak)
 
+    def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
+        labels = (self.source.labelled if subset == "labelled" else self.source.validation).labels
+        unknown = self.ignore_index
+        return len(labels), lambda index: torch.tensor(unknown if labels[index] is None else labels[index])
+
     def build_model(self) -> nn.Module:
         return self._model(num_classes=self.num_classes)
 

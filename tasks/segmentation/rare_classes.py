@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from residual_ssl.data import Samples
-from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.runtime.files import write_text
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 
 _CROPS = 10  # tried before one without the class is taken
@@ -142,8 +142,7 @@ def _stored(samples: Samples, num_classes: int, path: Path | None) -> Tensor:
         return stored
     counts = count_points(samples, num_classes)
     if path is not None:
-        # Every process counts, and may be the one to write.
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(json.dumps(counts.tolist()))
-        partial.replace(path)
+        write_text(
+            path, json.dumps(counts.tolist()), "counts_file"
+        )  # every process counts, and may be the one to write
     return counts

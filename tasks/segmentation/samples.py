@@ -6,11 +6,12 @@ import torch
 from torch.utils.data import Dataset
 
 from residual_ssl.data import Samples
-from residual_ssl.engine.setup.loading import mixed_seed
 from residual_ssl.errors import DataError
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import centered
+from residual_ssl.tasks.substitutes import readable_sample
 
 
 class AugmentedSamples(Dataset[Batch]):
@@ -39,7 +40,7 @@ class AugmentedSamples(Dataset[Batch]):
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         index, draw = key
-        sample = self.samples[index]
+        sample = self.samples[index] if self.labelled else readable_sample(self.samples, index, draw, self.seed)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self.labelled), draw))
         image, mask, valid = self.geometry(sample.image, sample.mask, generator)
         if not self.labelled:

@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
-from residual_ssl.errors import ConfigError
+from residual_ssl.errors import ConfigError, DataError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
@@ -106,6 +106,17 @@ class SegmentationTask(Task):
     def validation(self) -> Dataset[Batch]:
         return PlainSamples(self.source.validation, self.inference.center_crop)
 
+    def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
+        samples: Any = self.source.labelled if subset == "labelled" else self.source.validation
+
+        def read(index: int) -> Tensor:
+            mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
+            if mask is None:
+                raise DataError(f"{subset} set: sample {index} has no mask; it needs one")
+            return mask  # type: ignore[no-any-return]
+
+        return len(samples), read
+
     def build_model(self) -> nn.Module:
         return self._model(num_classes=self.num_classes)
 
@@ -156,6 +167,8 @@ class SegmentationTask(Task):
         iou = intersection_over_union(confusion)
         seen = ~iou.isnan()
         figures = {"miou": 100 * iou[seen].mean().item()}
+        if not seen.all():  # a mean over fewer classes is another metric
+            figures["classes_in_miou"] = float(seen.sum().item())
         figures["pixel_accuracy"] = 100 * (confusion.diagonal().sum() / confusion.sum()).item()
         figures |= criteria
         named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))

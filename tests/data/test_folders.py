@@ -209,11 +209,26 @@ def test_star_that_matches_no_folder_is_named(root: Path) -> None:
         _folders(root, train={"images": "left/*"})
 
 
-def test_one_stem_in_two_folders_of_a_star_is_ambiguous(tmp_path: Path) -> None:
+def test_one_stem_in_two_folders_of_a_star_is_two_images_each_with_the_mask_of_its_folder(tmp_path: Path) -> None:
     for city in "ab":
-        _pair(tmp_path, f"left/{city}", None, "same")
-    with pytest.raises(DataError, match=r"left/a/same\.png and same\.png have one stem"):
-        ImageFolders(tmp_path, SPEC, train={"images": "left/*"}, validation=VALIDATION, labelled=1)
+        _pair(tmp_path, f"left/{city}", f"fine/{city}", "same")
+    source = ImageFolders(
+        tmp_path, SPEC, train={"images": "left/*", "masks": "fine/*"}, validation=None, labelled="all"
+    )
+    assert [source.labelled.entry(i) for i in range(2)] == [
+        (f"left/{city}/same.png", f"fine/{city}/same.png") for city in "ab"
+    ]
+
+
+def test_a_mask_outside_the_folders_of_the_star_belongs_to_its_image_where_one_has_the_stem(tmp_path: Path) -> None:
+    for city, stem in ("a", "a_0"), ("b", "b_0"):
+        _pair(tmp_path, f"left/{city}", "fine", stem)
+    train = {"images": "left/*", "masks": "fine"}
+    source = ImageFolders(tmp_path, SPEC, train=train, validation=None, labelled="all")
+    assert source.labelled.entry(1) == ("left/b/b_0.png", "fine/b_0.png")
+    _pair(tmp_path, "left/c", None, "a_0")
+    with pytest.raises(DataError, match=r"a_0"):
+        ImageFolders(tmp_path, SPEC, train={**train, "masks": "fine"}, validation=None, labelled="all")
 
 
 def test_mask_column_pairs_files_of_different_stems(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import itertools
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from tiny import tiny_config
 
 from residual_ssl import evaluate, train
 from residual_ssl.engine.records.run_log import read_log
-from residual_ssl.engine.setup.loading import StepSampler, mixed_seed
+from residual_ssl.engine.setup.loading import StepSampler
 from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError, ResidualSSLError
 from residual_ssl.runtime import checkpoint
+from residual_ssl.runtime.seeds import mixed_seed
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -192,12 +195,32 @@ def test_a_checkpoint_of_another_number_of_classes_is_refused_with_its_keys(tmp_
         train(config)
 
 
-def test_a_diverging_loss_stops_the_run_and_keeps_what_was_saved(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / "run", "algorithm=supervised", "steps=60", "evaluate_every=1", "optimizer.lr=1e18")
+def test_a_diverging_loss_stops_the_run_and_keeps_what_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from residual_ssl.algorithms import ConsistencyAlgorithm
+
+    config = tiny_config(tmp_path / "run", "algorithm=supervised", "steps=60", "evaluate_every=1")
     config["log_every"] = 50
+    original, steps = ConsistencyAlgorithm.step, itertools.count(1)
+
+    def diverging(self: Any, *arguments: Any) -> Any:
+        output = original(self, *arguments)
+        return replace(output, loss=output.loss * (math.nan if next(steps) > 3 else 1))
+
+    monkeypatch.setattr(ConsistencyAlgorithm, "step", diverging)
     with pytest.raises(ResidualSSLError, match=r"loss: got (nan|inf) at step \d+; the run diverged"):
         train(config)
     assert checkpoint.load(tmp_path / "run" / "best.pt")["step"] >= 1
+
+
+def test_a_network_that_predicts_nothing_finite_stops_the_run_and_is_set_aside(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", "algorithm=supervised", "steps=60", "evaluate_every=1", "optimizer.lr=1e18")
+    with pytest.raises(
+        ResidualSSLError, match=r"logits: not finite for .* at step 1; the run diverged.* No checkpoint"
+    ):
+        train(config)
+    assert [path.name for path in (tmp_path / "run").glob("*.pt")] == ["diverged.pt"]
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_steps_are_rounded_up_from_the_exact_number() -> None:
     assert [steps_of_epochs(*case) for case in ((0.1, 30, 3), (80, 10_216, 8), (1, 9, 8))] == [1, 102_160, 2]
 
 
-@pytest.mark.parametrize(("sizes", "name"), [((0, 9, 9), "labelled"), ((9, 0, 9), "unlabelled"), ((9, 9, 0), "valid")])
+@pytest.mark.parametrize(("sizes", "name"), [((0, 9, 9), "labelled"), ((9, 0, 9), "unlabelled")])
 def test_an_empty_set_is_named(tmp_path: Path, sizes: tuple[int, int, int], name: str) -> None:
     with pytest.raises(DataError, match=rf"^{name}.* set: holds no samples"):
         opened(tmp_path, sizes, epochs=1)

@@ -14,7 +14,7 @@ from residual_ssl.commands.comparison.compare import Comparison
 from residual_ssl.commands.comparison.plot import risk_coverage_plot
 from residual_ssl.commands.report.table import ABSENT, Table
 from residual_ssl.diagnostics import RankingCurve
-from residual_ssl.engine.records.result import write_json
+from residual_ssl.runtime.files import write_json
 from residual_ssl.runtime.provenance import provenance
 
 #: Coverages at which purities are compared.

@@ -10,7 +10,8 @@ from residual_ssl.commands.report.runs import FinishedRun, read_runs
 from residual_ssl.commands.report.samples import judged_samples, shown_run
 from residual_ssl.commands.report.sections import curves_section, plane_section, predictions_section, samples_section
 from residual_ssl.commands.report.table import Table, comparison
-from residual_ssl.errors import ConfigError, ResidualSSLError
+from residual_ssl.errors import ConfigError
+from residual_ssl.runtime.files import write_text
 
 
 def write_report(runs: Sequence[Path], out: Path) -> str:
@@ -46,18 +47,8 @@ def write_report(runs: Sequence[Path], out: Path) -> str:
         plane_section(shown, judged),
         predictions_section(finished),
     )
-    _write(out, page)
+    write_text(out, page, "report")
     return table.text()
-
-
-def _write(out: Path, page: str) -> None:
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(out)
-    except OSError as error:
-        raise ResidualSSLError(f"out: {out} cannot be written ({error}); free space or give another file") from error
 
 
 def _summary(table: Table, runs: Sequence[FinishedRun]) -> str:

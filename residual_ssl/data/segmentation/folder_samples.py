@@ -8,8 +8,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from residual_ssl.data.images import read_image, read_mask
-from residual_ssl.data.samples import Sample, check_same_size
+from residual_ssl.data.images import exif_orientation, read_image, read_mask
+from residual_ssl.data.samples import Sample, check_same_size, check_upright
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import ListEntry
 
@@ -39,6 +39,8 @@ class FolderSamples:
         image_path, mask_path = self._pairs[index]
         image, mask = read_image(image_path), self.mask(index)
         check_same_size(image, mask, str(image_path), str(mask_path))
+        if mask is not None:
+            check_upright(mask, exif_orientation(image_path), str(image_path), str(mask_path))
         return Sample(image, mask, self._name(image_path))
 
     def mask(self, index: int) -> Tensor | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from residual_ssl.data.segmentation.folder_samples import FolderSamples
-from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES, FolderPair, Pairs, files_by_stem
+from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES, FolderPair, Pairs, image_files
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, read_list, some
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
@@ -108,7 +108,7 @@ class ImageFolders:
         else:
             unlabelled_pairs = {image: mask for image, mask in pool.items() if image not in labelled_pairs}
         if unlabelled_images is not None:
-            further = files_by_stem(self.root, unlabelled_images, IMAGE_SUFFIXES).values()
+            further = image_files(self.root, unlabelled_images, IMAGE_SUFFIXES)
             unlabelled_pairs |= {image: None for image in further if image not in unlabelled_pairs}
 
         check_disjoint(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from residual_ssl.data.splits.lists import ListEntry, some
@@ -16,34 +18,37 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # without loss: a JPEG invent
 Pairs = dict[Path, Path | None]
 
 
-def files_by_stem(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Files of ``root/folder`` with one of the suffixes (any case), by stem, sorted; hidden files are left out.
+def image_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[Path, str]:
+    """Files of ``root/folder`` with one of the suffixes (any case), sorted, each with its key; no hidden files.
 
-    ``folder`` may hold ``*`` for any part of a name; then the files of all folders that match are taken together.
+    A file's key is its name without suffix. ``folder`` may hold ``*`` for any part of a name; then the files of all
+    folders that match are taken together, and what ``*`` stands for begins the key: ``train/*`` has ``a/0`` and ``b/0``
+    for ``train/a/0.png`` and ``train/b/0.png``.
 
     Raises:
         MissingDataError: no such folder; the message lists the folders that are there.
-        DataError: no such file in the folder, or two with one stem.
+        DataError: no such file in the folder.
     """
     pattern = Path(os.path.normpath(root / folder))
     places = [path for path in sorted(root.glob(folder)) if path.is_dir()] if "*" in folder else [pattern]
     if not any(place.is_dir() for place in places):
         there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         raise MissingDataError(f"{folder!r} is not a folder in {root}; there are: {', '.join(there) or 'none'}")
-    paths = [place / name for place in places for name in sorted(os.listdir(place))]
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.name.lower().endswith(suffixes) and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(f"{path.parent}: {_both(found[path.stem], path)} have one stem; keep one of them")
-            found[path.stem] = path
+    found = {
+        place / name: "/".join([*_matched(root, folder, place), Path(name).stem])
+        for place in places
+        for name in sorted(os.listdir(place))
+        if name.lower().endswith(suffixes) and not name.startswith(".") and (place / name).is_file()
+    }
     if not found:
         raise DataError(f"{pattern}: no file ends with {', '.join(suffixes)}; give another folder")
     return found
 
 
-def _both(first: Path, second: Path) -> str:
-    return f"{first.name if first.parent == second.parent else first} and {second.name}"
+def _matched(root: Path, pattern: str, place: Path) -> list[str]:
+    """The parts of a folder's path that ``*`` stands for."""
+    names, parts = Path(os.path.relpath(place, root)).parts, Path(os.path.normpath(pattern)).parts
+    return [name for name, part in zip(names, parts, strict=False) if "*" in part]
 
 
 @dataclass(frozen=True)
@@ -53,32 +58,56 @@ class FolderPair:
     Attributes:
         root: the dataset's folder.
         folders: names of the two folders, relative to ``root``; None where split lists alone say which files there are.
-        images, masks: their files by stem.
+        images, masks: their files with their keys, see :func:`image_files`.
         mask_paths: replacements in an image's path relative to ``root`` that lead to its mask; empty for none.
     """
 
     root: Path
     folders: tuple[str | None, str | None]
-    images: Mapping[str, Path]
-    masks: Mapping[str, Path]
+    images: Mapping[Path, str]
+    masks: Mapping[Path, str]
     mask_paths: Mapping[str, str]
 
     @classmethod
     def scan(cls, root: Path, images: str | None, masks: str | None, mask_paths: Mapping[str, str]) -> FolderPair:
-        """List the folders that are given; raises as :func:`files_by_stem`."""
+        """List the folders that are given; raises as :func:`image_files`.
+
+        A file that is the mask of another one is no image.
+        """
         if not root.is_dir():
             raise MissingDataError(f"root: {root} is not a folder; give the dataset's folder")
-        return cls(
+        found = cls(
             root,
             (images, masks),
-            {} if images is None else files_by_stem(root, images, IMAGE_SUFFIXES),
-            {} if masks is None else files_by_stem(root, masks, MASK_SUFFIXES),
+            {} if images is None else image_files(root, images, IMAGE_SUFFIXES),
+            {} if masks is None else image_files(root, masks, MASK_SUFFIXES),
             mask_paths,
         )
+        return replace(found, images=found._without_masks()) if mask_paths else found
+
+    def _without_masks(self) -> dict[Path, str]:
+        masks = {self._mask(ListEntry(path.name, None), path) for path in self.images}
+        return {path: key for path, key in self.images.items() if path not in masks}
+
+    @cached_property
+    def _image_of_key(self) -> dict[str, list[Path]]:
+        return _files_of(self.images)
+
+    @cached_property
+    def _image_of_name(self) -> dict[str, list[Path]]:
+        return _files_of({path: Path(key).name for path, key in self.images.items()})
+
+    @cached_property
+    def _mask_of_name(self) -> dict[str, list[Path]]:
+        return _files_of({path: Path(key).name for path, key in self.masks.items()})
+
+    @cached_property
+    def _mask_of_key(self) -> dict[str, list[Path]]:
+        return _files_of(self.masks)
 
     def all(self, *, masks: bool = True) -> Pairs:
         """Every image with its mask, or None where it has none; ``masks=False`` looks for none."""
-        return {path: self._mask(ListEntry(path.name, None), path) if masks else None for path in self.images.values()}
+        return {path: self._mask(ListEntry(path.name, None), path) if masks else None for path in self.images}
 
     def listed(self, entries: list[ListEntry], source: str, *, masks: bool = True) -> Pairs:
         """The images of a split list with their masks; ``masks=False`` looks for none.
@@ -100,20 +129,59 @@ class FolderPair:
         return {path: self._mask(entry, path) if masks else None for entry, path in found.items() if path is not None}
 
     def _image(self, entry: str) -> Path | None:
-        return _existing(entry, self.root, self.root / (self.folders[0] or ".")) or self.images.get(entry)
+        found = _existing(entry, self.root, self.root / (self.folders[0] or "."))
+        return found or _only(self._image_of_key, self._image_of_name, entry, "images")
 
     def _mask(self, entry: ListEntry, image: Path) -> Path | None:
         if self.mask_paths:
-            name = before = Path(os.path.relpath(image, self.root)).as_posix()
-            for old, new in self.mask_paths.items():
-                name = name.replace(old, new)
+            before = Path(os.path.relpath(image, self.root)).as_posix()
+            name = replaced(before, self.mask_paths)
             return None if name == before else _existing(name, self.root)
-        if entry.mask is None:
-            return self.masks.get(image.stem)
-        return _existing(entry.mask, self.root, self.root / (self.folders[1] or "."))
+        if entry.mask is not None:
+            return _existing(entry.mask, self.root, self.root / (self.folders[1] or "."))
+        key = self.images.get(image, image.stem)
+        mask = _only(self._mask_of_key, self._mask_of_name, key, "masks")
+        if mask is not None:
+            exact = key in self._mask_of_key
+            same = self._image_of_key.get(key, []) if exact else self._image_of_name.get(Path(key).name, [])
+            if len(same) > 1:
+                raise DataError(
+                    f"{image.parent}: {' and '.join(path.name for path in same)} have one stem, and {mask} may be the "
+                    "mask of either; name the masks in a split list (`image mask` a line), or rename the images"
+                )
+        return mask
+
+
+def replaced(text: str, replacements: Mapping[str, str]) -> str:
+    """The text with all replacements made at once: what one of them writes, no other changes. Longer ones come first.
+
+    Example:
+        >>> replaced("images/0.jpg", {"images/": "masks/", ".jpg": "_mask.png", ".png": "_mask.png"})
+        'masks/0_mask.png'
+    """
+    pattern = "|".join(re.escape(old) for old in sorted(replacements, key=len, reverse=True))
+    return re.sub(pattern, lambda found: replacements[found.group()], text)
+
+
+def _only(by_key: Mapping[str, list[Path]], by_name: Mapping[str, list[Path]], key: str, kind: str) -> Path | None:
+    """The file of a key, or of its bare name where that belongs to one file alone; None where there is none."""
+    found = by_key.get(key) or by_name.get(Path(key).name, [])
+    if len(found) > 1:
+        raise DataError(f"{kind}: {key!r} may be {some([str(path) for path in found])}; give paths in a split list")
+    return found[0] if found else None
+
+
+def _files_of(files: Mapping[Path, str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path, key in files.items():
+        found.setdefault(key, []).append(path)
+    return found
 
 
 def _existing(name: str, *places: Path) -> Path | None:
-    # Normalised, so that one file has one name however a list spells it.
-    paths = (Path(os.path.normpath(place / name)) for place in places)
-    return next((path for path in paths if path.is_file()), None)
+    # Normalised, so that one file has one name however a list spells it; lists made on Windows have backslashes.
+    for spelling in dict.fromkeys([name, name.replace("\\", "/")]):
+        paths = (Path(os.path.normpath(place / spelling)) for place in places)
+        if found := next((path for path in paths if path.is_file()), None):
+            return found
+    return None

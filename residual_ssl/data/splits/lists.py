@@ -23,7 +23,7 @@ def read_list(path: str | Path) -> list[ListEntry]:
     """Read a split list: one image per line, as a path or a stem, with its mask as an optional second column.
 
     Columns are separated by white space, or by tabs alone in a line that has a tab, so that names may hold spaces.
-    Empty lines and lines that begin with ``#`` are skipped.
+    Empty lines, lines that begin with ``#`` and a byte order mark are skipped.
 
     Raises:
         MissingDataError: no such file.
@@ -32,7 +32,7 @@ def read_list(path: str | Path) -> list[ListEntry]:
     Source: the lists of U2PL and UniMatch, ``JPEGImages/x.jpg SegmentationClass/x.png``.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise MissingDataError(f"{path}: no such split list") from error
     except (OSError, UnicodeDecodeError) as error:

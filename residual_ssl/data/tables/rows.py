@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 from torch import Tensor
 
-from residual_ssl.data.images import read_image, read_mask
-from residual_ssl.data.samples import Sample, check_same_size
+from residual_ssl.data.images import exif_orientation, read_image, read_mask
+from residual_ssl.data.samples import Sample, check_same_size, check_upright
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import DataError
@@ -67,6 +67,9 @@ class RowSamples:
         image = read_image(cell_file(row.images[row.index], row.name), row.name)
         mask = self.mask(index)
         check_same_size(image, mask, row.name, "in the same row")
+        if mask is not None:
+            orientation = exif_orientation(cell_file(row.images[row.index], row.name))
+            check_upright(mask, orientation, row.name, "in the same row")
         return Sample(image, mask, row.name)
 
     def mask(self, index: int, /) -> Tensor | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from residual_ssl.engine.records.run_log import read_log
+from residual_ssl.errors import ResidualSSLWarning
+from residual_ssl.runtime.files import write_json
 from residual_ssl.runtime.provenance import provenance
 
 RESULT_NAME = "result.json"
@@ -27,7 +31,9 @@ class RunResult:
         seconds: training time without evaluation.
         peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
         epoch_steps: steps of an epoch where the run was given in epochs, else None.
-        main_metric: the figure that the task is judged by.
+        main_metric: the metric that the task is judged by.
+        skipped_steps: optimiser steps left out because a gradient was not finite.
+        note: what the metrics do not say of themselves, such as that there were none; empty otherwise.
         effective: what the settings amounted to: device, batches, steps, learning rates …
     """
 
@@ -40,11 +46,13 @@ class RunResult:
     epoch_steps: float | None = None
     main_metric: str = "miou"
     effective: Mapping[str, Any] = field(default_factory=dict)
+    skipped_steps: int = 0
+    note: str = ""
 
     @property
     def score(self) -> float:
-        """The main figure at the last step."""
-        return self.last[self.main_metric]
+        """The main metric at the last step; -inf where nothing was measured."""
+        return self.last.get(self.main_metric, -math.inf)
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Write ``run_dir/result.json``: the figures, the settings and where they come from."""
@@ -53,12 +61,22 @@ class RunResult:
 
     @classmethod
     def read(cls, run_dir: Path) -> RunResult | None:
-        """The result in a run directory, None where the run has not finished."""
+        """The result in a run directory, None where the run has not finished or the file is damaged, with a warning."""
         path = run_dir / RESULT_NAME
         if not path.exists():
             return None
-        record = json.loads(path.read_text())
-        return cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record} | {"run_dir": run_dir})
+        try:
+            record = json.loads(path.read_text())
+            found = cls(**{f.name: record[f.name] for f in fields(cls) if f.name in record} | {"run_dir": run_dir})
+            whole = isinstance(found.last, dict) and isinstance(found.best, dict)
+        except (OSError, ValueError, TypeError) as error:
+            whole, reason = False, type(error).__name__
+        else:
+            reason = "last and best are no metrics"
+        if whole:
+            return found
+        warnings.warn(f"{path}: cannot be read ({reason}) and does not count", ResidualSSLWarning, stacklevel=2)
+        return None
 
 
 def training_metrics(run_dir: Path) -> dict[str, float]:
@@ -67,10 +85,3 @@ def training_metrics(run_dir: Path) -> dict[str, float]:
     names = sorted({key for row in rows for key in row if key.startswith("train/")})
     values = {name: [row[name] for row in rows if name in row] for name in names}
     return {name.removeprefix("train/"): sum(found) / len(found) for name, found in values.items()}
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON beside ``path`` and move it there in one step."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
 from residual_ssl.config.settings import Settings
-from residual_ssl.errors import CheckpointError, ConfigError
+from residual_ssl.errors import CheckpointError, ConfigError, ResidualSSLWarning
 from residual_ssl.runtime import checkpoint
 
+LAST, PREVIOUS, BEST = "last.pt", "last-previous.pt", "best.pt"
 # Settings that may differ when a run is continued: they change no result.
-_FREE = {"run_dir", "workers", "device", "log_every", "evaluation_batch", "dry_run"}
+_FREE = {
+    "run_dir",
+    "workers",
+    "device",
+    "log_every",
+    "evaluation_batch",
+    "checkpoint_every",
+    "timeout",
+    "dry_run",
+}
+_SHOWN = 12
 
 
 def stored_run(settings: Settings) -> dict[str, Any] | None:
-    """The last checkpoint in the run directory, None where there is none.
+    """The last checkpoint in the run directory, the one before where that is damaged, None where there is none.
 
     Raises:
-        ConfigError: it is of a run with other settings.
-        CheckpointError: it cannot be continued.
+        ConfigError: it is of a run with other settings; with every value that differs.
+        CheckpointError: none can be continued.
     """
-    path = Path(settings.run_dir) / "last.pt"
-    if not path.exists():
+    found = _last_checkpoint(Path(settings.run_dir))
+    if found is None:
         return None
-    stored = checkpoint.load(path)
-    if "optimizer" not in stored:
-        raise CheckpointError(f"checkpoint {path}: holds weights only, training cannot be continued from it")
-    old, new = stored["config"], asdict(settings)
+    path, stored = found
+    checkpoint.require_continuable(stored, path)
+    defaults = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
+    old, new = {**defaults, **stored["config"]}, asdict(settings)
     changed = sorted(key for key in new if key not in _FREE and old.get(key) != new[key])
     if changed:
+        lines = [line for key in changed for line in differences(old.get(key), new[key], key)]
+        more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
         raise ConfigError(
-            f"run_dir: {settings.run_dir} holds a run with other settings ({', '.join(changed)}); "
-            "choose another run_dir, or remove that folder to start again"
+            "\n".join(
+                [
+                    f"run_dir: {settings.run_dir} holds a run with other settings ({', '.join(changed)}); "
+                    "choose another run_dir, or give these values as they were",
+                    *lines[:_SHOWN],
+                    *more,
+                ]
+            )
         )
     return stored
+
+
+def differences(old: Any, new: Any, path: str) -> Iterator[str]:
+    """One line for each value that differs between two configurations, with both.
+
+    Example:
+        >>> list(differences({"lr": 0.1, "eps": 1}, {"lr": 0.2, "eps": 1}, "optimizer"))
+        ['optimizer.lr: was 0.1, now 0.2']
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{path}.{key}")
+    elif isinstance(old, list | tuple) and isinstance(new, list | tuple) and len(old) == len(new):
+        for index, (before, now) in enumerate(zip(old, new, strict=True)):
+            yield from differences(before, now, f"{path}.{index}")
+    elif old != new:
+        yield f"{path}: was {_shown(old)}, now {_shown(new)}"
 
 
 def check_steps(stored: Mapping[str, Any], steps: int, run_dir: str) -> None:
@@ -49,3 +86,36 @@ def check_steps(stored: Mapping[str, Any], steps: int, run_dir: str) -> None:
             f"epochs: were {stored['steps']} steps for the run in {run_dir} and are {steps} with the data as it is now;"
             " restore the data, or choose another run_dir"
         )
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "absent"
+
+
+_ABSENT = _Absent()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _last_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
+    last, previous = run_dir / LAST, run_dir / PREVIOUS
+    fault = f"checkpoint {last}: is missing"
+    if last.exists():
+        try:
+            return last, checkpoint.load(last)
+        except CheckpointError as error:
+            if not previous.exists():
+                best = " best.pt still has weights, for init_from of a new run" if (run_dir / BEST).exists() else ""
+                raise CheckpointError(f"{error}; there is no {PREVIOUS} to continue from.{best}") from error
+            fault = str(error)
+    elif not previous.exists():
+        return None
+    stored = checkpoint.load(previous)
+    warnings.warn(
+        f"{fault}; the run continues from {PREVIOUS}, step {stored.get('step')}", ResidualSSLWarning, stacklevel=3
+    )
+    return previous, stored

@@ -1,13 +1,17 @@
-"""The record of a run: rows of figures as JSON lines and for TensorBoard."""
+"""The record of a run: rows of metrics as JSON lines and for TensorBoard."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
+
+from residual_ssl.errors import ResidualSSLError, ResidualSSLWarning
+from residual_ssl.runtime.files import write_text
 
 LOG_NAME = "log.jsonl"
 
@@ -23,14 +27,24 @@ class RunLog:
     def __init__(self, run_dir: Path, start: int = 0) -> None:
         self.path = run_dir / LOG_NAME
         kept = [row for row in read_log(run_dir) if row["step"] <= start]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept), "log")
         self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start + 1)  # type: ignore[no-untyped-call]
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
-        """Add a row."""
-        with self.path.open("a") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
-        for name, value in figures.items():
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add a row.
+
+        Raises:
+            ResidualSSLError: the file cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+        except OSError as error:
+            raise ResidualSSLError(
+                f"log {self.path}: cannot be written ({error.strerror}); the checkpoints are as they were. "
+                "Free space, or give yourself the right to write there; the same command continues"
+            ) from error
+        for name, value in metrics.items():
             self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
@@ -39,12 +53,34 @@ class RunLog:
 
 
 def read_log(run_dir: Path) -> list[dict[str, Any]]:
-    """Rows of a run's log, oldest first; a last line that was cut off is left out."""
+    """Rows of a run's log, oldest first.
+
+    A last line that was cut off is left out; other lines that are no rows are left out with a warning.
+    """
     path = run_dir / LOG_NAME
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    rows, bad = [], []
+    for number, line in enumerate(lines, 1):
+        row = _row(line)
+        if row is not None:
+            rows.append(row)
+        elif number < len(lines):
+            bad.append(number)
+    if bad:
+        listed = ", ".join(map(str, bad[:5])) + (" …" if len(bad) > 5 else "")
+        warnings.warn(
+            f"{path}: {len(bad)} of {len(lines)} lines are damaged and left out: line {listed}",
+            ResidualSSLWarning,
+            stacklevel=2,
+        )
     return rows
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(row, dict) or not all(isinstance(value, int | float) for value in row.values()):
+        return None
+    return row if isinstance(row.get("step"), int) else None

@@ -52,6 +52,7 @@ def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
     """
     path = Path(run) / checkpoint_name if Path(run).is_dir() else Path(run)
     stored = checkpoint.load(path)
+    checkpoint.require_evaluable(stored, path)
     config = stored["config"]
     # Initial weights would only be overwritten, and their file may be elsewhere.
     model_config = config["task"].get("model")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from residual_ssl.engine.interruption import ignore_stop_signals, signals_held_back
 from residual_ssl.errors import ConfigError, DataError, ResidualSSLError
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 
 
@@ -69,21 +71,6 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
             yield chosen
 
 
-def mixed_seed(*numbers: int) -> int:
-    """One seed out of several numbers (seed, step, rank …), so that neighbouring numbers give unrelated streams.
-
-    Example:
-        >>> mixed_seed(0, 1) != mixed_seed(1, 0)
-        True
-    """
-    state = 0x9E3779B97F4A7C15
-    for number in numbers:
-        state ^= (number + 0x9E3779B97F4A7C15 + (state << 6) + (state >> 2)) & 0xFFFFFFFFFFFFFFFF
-        state = (state * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state & 0x7FFFFFFFFFFFFFFF
-
-
 def training_batches(
     dataset: Dataset[Batch],
     batch: int,
@@ -106,13 +93,29 @@ def training_batches(
         processes=processes,
         accumulate=accumulate,
     )
-    return plain_errors(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
+    return batches_of(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
 
 
-def plain_errors(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The batches of a loader; an error in a loading process says what it said there, without the traceback."""
+def batches_of(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """The batches of a loader, whose processes leave it to this one to stop them.
+
+    An error in a loading process says what it said there, without the traceback.
+
+    Raises:
+        DataError: a loading process was killed; else what a sample raises.
+    """
+    loader.worker_init_fn = ignore_stop_signals
     try:
+        with signals_held_back():
+            batches = iter(loader)
         yield from batches
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error) or isinstance(error, ResidualSSLError):
+            raise
+        raise DataError(
+            f"workers: a loading process has died ({str(error).splitlines()[0]}); where memory has run out, give fewer "
+            "workers. The same command continues the run"
+        ) from error
     except ResidualSSLError as error:
         if "Original Traceback" not in str(error):
             raise

@@ -18,6 +18,7 @@ from residual_ssl.engine.records.resume import check_steps
 from residual_ssl.engine.setup.batchnorm import synchronised
 from residual_ssl.engine.setup.devices import accelerator_for
 from residual_ssl.engine.setup.effective import effective_lines, effective_values
+from residual_ssl.engine.setup.label_check import check_labels
 from residual_ssl.engine.setup.optimization import build_optimizer
 from residual_ssl.engine.setup.training_data import TrainingData, open_training_data
 from residual_ssl.engine.step import TrainingStep
@@ -86,6 +87,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     algorithm: Algorithm = build(settings.algorithm, "algorithm")
     model = algorithm.build_model(task)
     data = open_training_data(task, settings, algorithm.needs_unlabelled)
+    if stored is None and accelerator.is_main_process:
+        check_labels(task)
     if stored is not None:
         check_steps(stored, data.steps, settings.run_dir)
     elif settings.init_from is not None:

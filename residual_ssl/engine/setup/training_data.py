@@ -11,8 +11,9 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from residual_ssl.config.settings import Settings
-from residual_ssl.engine.setup.loading import mixed_seed, training_batches
+from residual_ssl.engine.setup.loading import StepSampler, training_batches
 from residual_ssl.errors import DataError
+from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch, Task
 
 
@@ -57,6 +58,28 @@ class TrainingData:
             return labelled, None
         return labelled, stream(self.unlabelled, settings.unlabelled_batch, 1)
 
+    def sample_names(self, settings: Settings, step: int) -> str:
+        """Names of the samples of a step over all processes, by set; their positions where the source has no names."""
+        sets = [("labelled", self.labelled, settings.labelled_batch)]
+        if self.unlabelled is not None:
+            sets.append(("unlabelled", self.unlabelled, settings.unlabelled_batch))
+        found = []
+        for number, (kind, data, batch) in enumerate(sets):
+            sampler = StepSampler(len(data), batch, seed=mixed_seed(settings.seed, number), start=step)  # type: ignore[arg-type]
+            names = [_name(data, index) for index, _ in next(iter(sampler))]
+            found.append(f"{kind} {', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}")
+        return "; ".join(found)
+
+
+def _name(data: Any, index: int) -> str:
+    try:
+        return str(data.samples[index].name)
+    except Exception:  # a source without names, or the very sample that cannot be read
+        return f"sample {index}"
+
+
+_NAMED = 16
+
 
 def open_training_data(task: Task, settings: Settings, needs_unlabelled: bool) -> TrainingData:
     """Open the sets of a run, and count.
@@ -73,7 +96,7 @@ def open_training_data(task: Task, settings: Settings, needs_unlabelled: bool) -
     sets: dict[str, Any] = {"labelled": labelled, "unlabelled": unlabelled, "validation": task.validation()}
     counts = {name: len(data) for name, data in sets.items() if data is not None}
     for name, count in counts.items():
-        if not count and (needs_unlabelled or name != "unlabelled"):
+        if not count and name != "validation" and (needs_unlabelled or name != "unlabelled"):
             raise DataError(f"{name} set: holds no samples; this run needs at least one")
     steps, epoch_steps = settings.steps, None
     if settings.epochs is not None:
