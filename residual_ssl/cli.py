@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from residual_ssl.errors import InvalidInputError, ResidualSSLError
+from residual_ssl.errors import IncompleteError, InvalidInputError, ResidualSSLError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), *packages]))
     try:
         options.run(options)
+    except IncompleteError as error:
+        print(f"residual-ssl: {error}", file=sys.stderr)
+        return 1
     except ResidualSSLError as error:
         print(f"residual-ssl: {error}", file=sys.stderr)
         return 2
@@ -67,6 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("png", "onnx"),
         default="png",
         help="png: pictures of the inputs; onnx: no inputs, the network itself, compared with onnxruntime",
+    )
+    predict.add_argument(
+        "--tile", default="auto", metavar="SIDE", help="predict images in tiles of so many pixels; auto, none"
     )
     predict.set_defaults(run=_predict, several="inputs")
 
@@ -156,7 +162,12 @@ def _predict(options: argparse.Namespace) -> None:
     if not options.inputs:
         raise InvalidInputError("inputs: got none, expected files, folders or quoted patterns after the run")
     written = predict(
-        options.trained, options.inputs, options.out, checkpoint_name=options.checkpoint, device=options.device
+        options.trained,
+        options.inputs,
+        options.out,
+        checkpoint_name=options.checkpoint,
+        device=options.device,
+        tile=None if options.tile == "none" else int(options.tile) if options.tile.isdecimal() else options.tile,
     )
     print(f"{len(written)} files in {options.out}")
 

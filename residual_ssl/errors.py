@@ -40,5 +40,9 @@ class NotFittedError(ResidualSSLError, RuntimeError):
     """A selector that learns from labelled predictions was used before it had."""
 
 
+class IncompleteError(ResidualSSLError):
+    """Some of several inputs failed; the message names them, and the work on all others is done."""
+
+
 class ResidualSSLWarning(UserWarning):
     """Something that the library worked around; the message says what and how."""

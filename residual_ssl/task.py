@@ -122,6 +122,6 @@ class Task(ABC):
         """What travels with an exported network, as values that JSON can hold."""
         return {"classes": list(self.class_names)}
 
-    def pictures(self, sample: Tensor, logits: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
-        """What a person looks at, by kind: of an input, its logits ``(K, *S)`` and a selection of batch size 1."""
+    def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
+        """What a person looks at, by kind: an input, its predicted labels ``(*S)``, a selection of batch size 1."""
         raise ResidualSSLError(f"task: {type(self).__name__} draws no pictures")

@@ -57,7 +57,7 @@ def test_prediction_writes_labels_overlays_and_maps_of_a_folder(run: Path, tmp_p
         Image.fromarray(pixels).save(tmp_path / "images" / name)
     (tmp_path / "images" / "notes.txt").write_text("no image")
     assert main(["predict", str(run), str(tmp_path / "images"), "--out", str(tmp_path / "out"), "--device", "cpu"]) == 0
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+    names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
     assert names == {f"{stem}_{kind}.png" for stem in "ab" for kind in KINDS}
     with Image.open(tmp_path / "out" / "b_label.png") as label:
         assert (label.mode, label.size) == ("P", (70, 50))

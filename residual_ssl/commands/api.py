@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from residual_ssl.commands.comparison import Comparison, Predictions, build_selectors, compare, write_comparison
 from residual_ssl.commands.comparison.saved import SavedArray, Source
 from residual_ssl.commands.export import Exported, export_onnx
-from residual_ssl.commands.input_files import input_files, result_names
-from residual_ssl.commands.prediction_table import write_table
+from residual_ssl.commands.predict import predict
 from residual_ssl.config.components import build
 from residual_ssl.config.composition import compose
 from residual_ssl.data import SplitReport, make_split
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, ResidualSSLError
-from residual_ssl.selection import ConvexSelector
 from residual_ssl.task import Task
 
 __all__ = ["compose", "evaluate", "export", "predict", "select", "split"]
@@ -42,63 +40,6 @@ def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
     trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
     batch = trained.config.get("evaluation_batch", 1)
     return {"step": trained.step, **evaluate_model(trained.task, trained.model, trained.device, batch=batch)}
-
-
-@torch.no_grad()
-def predict(
-    run: str | Path,
-    inputs: str | Path | Iterable[str | Path],
-    out: str | Path,
-    *,
-    checkpoint_name: str = "best.pt",
-    device: str = "auto",
-) -> list[Path]:
-    """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
-
-    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
-
-    Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
-    files are judged together.
-
-    Args:
-        run: run directory or checkpoint file.
-        inputs: a file, a folder, a pattern such as ``"photos/**/*.jpg"``, or several of them.
-        out: folder for the results, ``NAME_KIND.png``; made if needed. The folders below the deepest one that all
-            inputs share are kept, so that files of one name in different folders do not meet.
-        checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
-        device: ``"auto"`` or a torch device.
-
-    Returns:
-        The files written.
-
-    Raises:
-        MissingDataError: an input that does not exist, or a folder or pattern without files the task can read.
-        DataError: a file that cannot be read.
-    """
-    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
-    files = input_files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
-    selector = getattr(trained.algorithm, "selector", None)
-    if selector is None or selector.evidence:
-        selector = ConvexSelector()
-    selector.to(trained.device).eval()
-    written = []
-    whole: list[Tensor] = []
-    for file, name in zip(files, result_names(files), strict=True):
-        sample = trained.task.read(file).to(trained.device)
-        logits = trained.task.predict(trained.model, sample.unsqueeze(0))
-        if logits.dim() == 2:
-            whole.append(logits)
-            continue
-        place = Path(out) / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        for kind, picture in trained.task.pictures(sample, logits[0], selector(logits)).items():
-            path = place.with_name(f"{place.name}_{kind}.png")
-            picture.save(path)
-            written.append(path)
-    if whole:
-        together = torch.cat(whole)
-        written.append(write_table(Path(out), files, together, selector(together), trained.task.class_names))
-    return written
 
 
 def export(run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt") -> Exported:

@@ -149,8 +149,7 @@ class SegmentationTask(Task):
         """Class ids ``(H, W)`` in the colours of the classes, float ``(3, H, W)`` in [0, 1]; ignored points white."""
         return pictures.coloured(label, self.spec)
 
-    def pictures(self, sample: Tensor, logits: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
-        label = logits.argmax(0)
+    def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         return {
             "label": pictures.label_image(label, self.spec),
             "overlay": pictures.to_image(pictures.overlay(sample, label, self.spec)),

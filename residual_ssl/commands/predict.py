@@ -1,0 +1,128 @@
+"""Predict files with a trained run, and write what the task draws of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from residual_ssl.commands.input_files import input_files, result_names
+from residual_ssl.commands.prediction_table import TABLE_NAME, write_table
+from residual_ssl.commands.tiled import SIDE, WHOLE, tiled_selection
+from residual_ssl.commands.written_files import WrittenFiles
+from residual_ssl.engine.records.trained import TrainedRun, load_run
+from residual_ssl.errors import ConfigError, IncompleteError, ResidualSSLError
+from residual_ssl.runtime.files import atomic_file
+from residual_ssl.selection import ConvexSelector, Selector
+
+_LISTED = 20
+
+
+@torch.no_grad()
+def predict(
+    run: str | Path,
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    checkpoint_name: str = "best.pt",
+    device: str = "auto",
+    tile: int | str | None = "auto",
+) -> list[Path]:
+    """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
+
+    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
+
+    Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
+    files are judged together. A file that cannot be predicted is left out and named at the end.
+
+    Args:
+        run: run directory or checkpoint file.
+        inputs: a file, a folder, a pattern such as ``"photos/**/*.jpg"``, or several of them.
+        out: folder for the results, ``NAME_KIND.png``; made if needed. The folders below the deepest one that all
+            inputs share are kept, so that files of one name in different folders do not meet. Nothing is written
+            outside, and no file replaced that an earlier prediction did not write.
+        checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
+        device: ``"auto"`` or a torch device.
+        tile: side in pixels of the tiles in which images are predicted; ``"auto"``: 1024 for images of more than four
+            million pixels, others whole; None: all whole.
+
+    Returns:
+        The files written.
+
+    Raises:
+        MissingDataError: an input that does not exist, or a folder or pattern without files the task can read.
+        ConfigError: a result that would replace a file of another origin; nothing is replaced.
+        IncompleteError: some inputs cannot be predicted; names them, after all others are done.
+    """
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    files = input_files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
+    selector = judging_selector(trained)
+    written: list[Path] = []
+    failed: dict[Path, str] = {}
+    whole: dict[Path, Tensor] = {}
+    place = WrittenFiles(Path(out))
+    for file, name in zip(files, result_names(files), strict=True):
+        try:
+            sample = trained.task.read(file).to(trained.device)
+            side = tile_side(sample, tile)
+            if side is None:
+                logits = trained.task.predict(trained.model, sample.unsqueeze(0))
+                if logits.dim() == 2:
+                    whole[file] = logits
+                    continue
+                label, selection = logits[0].argmax(0).cpu(), selector(logits).map(Tensor.cpu)
+            else:
+                label, selection = tiled_selection(trained.task, trained.model, selector, sample, side)
+            drawn = trained.task.pictures(sample.cpu(), label, selection)
+        except ConfigError:
+            raise
+        except (ResidualSSLError, RuntimeError, MemoryError, OSError) as error:
+            failed[file] = next(iter(str(error).splitlines()), "") or type(error).__name__
+            continue
+        for kind, picture in drawn.items():
+            target = Path(out) / name
+            path = place.claim(target.with_name(f"{target.name}_{kind}.png"))
+            with atomic_file(path, "prediction") as opened:
+                picture.save(opened, format="PNG")
+            written.append(path)
+    if whole:
+        together = torch.cat(list(whole.values()))
+        path = place.claim(Path(out) / TABLE_NAME)
+        write_table(path, list(whole), together, selector(together), trained.task.class_names)
+        written.append(path)
+    if failed:
+        listed = [f"{file}: {reason.removeprefix(f'{file}: ')}" for file, reason in list(failed.items())[:_LISTED]]
+        more = [f"… and {len(failed) - _LISTED} more"] if len(failed) > _LISTED else []
+        raise IncompleteError(
+            "\n".join(
+                [
+                    f"{len(failed)} of {len(files)} inputs could not be predicted; the others are in {out}",
+                    *listed,
+                    *more,
+                ]
+            )
+        )
+    return written
+
+
+def judging_selector(trained: TrainedRun) -> Selector:
+    """The selector that judges predictions of a run: its own, or CSL where that needs more than a prediction."""
+    selector: Selector | None = getattr(trained.algorithm, "selector", None)
+    if selector is None or selector.evidence:
+        selector = ConvexSelector()
+    return selector.to(trained.device).eval()
+
+
+def tile_side(sample: Tensor, tile: int | str | None) -> int | None:
+    """Side of the tiles for an input, None to predict it whole; ``tile`` as of :func:`predict`.
+
+    Raises:
+        ConfigError: another word than ``"auto"``.
+    """
+    if isinstance(tile, str):
+        if tile != "auto":
+            raise ConfigError(f"tile: got {tile!r}, expected a side in pixels, auto, or none")
+        return SIDE if sample.dim() == 3 and sample[0].numel() > WHOLE else None
+    return tile
