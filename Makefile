@@ -4,8 +4,11 @@ BIN := .venv/bin
 DEMO := runs/demo
 # Waiting OpenMP threads would spin on cores that other processes need.
 export OMP_WAIT_POLICY := PASSIVE
+# Tests run in two processes of one thread each; WORKERS=0 runs them in one process.
+WORKERS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test install lint types tests clean
+.PHONY: demo test test-all install lint types tests slow-tests clean
 
 demo: install
 	$(BIN)/residual-ssl train experiment=digits algorithm=supervised run_dir=$(DEMO)/warm-up evaluate_every=300
@@ -16,6 +19,9 @@ demo: install
 	$(BIN)/residual-ssl report $(addprefix $(DEMO)/,labels-only no-selection threshold-0.95 csl) --out $(DEMO)/report.html
 
 test: lint types tests
+
+# The same and what takes minutes, fuzzing at length included.
+test-all: test slow-tests
 
 install: .venv/installed
 
@@ -37,7 +43,10 @@ types: install
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache --package residual_ssl
 
 tests: install
-	$(BIN)/pytest
+	$(PYTEST) -m "not slow"
+
+slow-tests: install
+	HYPOTHESIS_PROFILE=long $(PYTEST) -m slow
 
 clean:
 	rm -rf .venv build

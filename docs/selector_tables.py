@@ -1,4 +1,4 @@
-"""Writes the tables of docs/selectors.md from the docstrings of the rules: python docs/selector_tables.py"""
+"""Writes the tables of docs/selectors.md from the docstrings of the selectors: python docs/selector_tables.py"""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from residual_ssl.selection import Selector, described, selector_classes
 PAGE = Path(__file__).with_name("selectors.md")
 CONFIGS = Path(__file__).parents[1] / "configs" / "selector"
 MARK = "<!-- From here on written by: python docs/selector_tables.py -->\n"
-COLUMNS = ("Rule", "Formula", "State", "Cost", "Use", "Source", "`selector=`")
+COLUMNS = ("Selector", "Formula", "State", "Cost", "Use", "Source", "`selector=`")
 GROUPS = {
     "nothing": "From the prediction alone",
     "memory": "From predictions so far: a memory, for the checkpoint",
@@ -22,19 +22,19 @@ GROUPS = {
 }
 
 
-def needs(rule: type[Selector]) -> str:
-    """What a loop has to do for a rule beyond a call: a key of GROUPS."""
-    if rule.evidence:
+def needs(selector: type[Selector]) -> str:
+    """What a loop has to do for a selector beyond a call: a key of GROUPS."""
+    if selector.evidence:
         return "evidence"
-    if hasattr(rule, "fit"):
+    if hasattr(selector, "fit"):
         return "fit"
-    if rule.update_from_labels is not Selector.update_from_labels:
+    if selector.update_from_labels is not Selector.update_from_labels:
         return "observe"
-    return "nothing" if described(rule)["State"].startswith("none") else "memory"
+    return "nothing" if described(selector)["State"].startswith("none") else "memory"
 
 
 def configurations() -> dict[str, list[str]]:
-    """The names of the configurations that each rule is part of, by the name of the rule."""
+    """The names of the configurations that each selector is part of, by its name."""
     found: dict[str, list[str]] = {name: [] for name in selector_classes()}
     for path in sorted(CONFIGS.glob("*.yaml")):
         for target in sorted(set(_targets(path))):
@@ -64,10 +64,10 @@ def markdown(text: str) -> str:
     return re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", text)
 
 
-def row(rule: type[Selector], configs: list[str]) -> str:
-    module = "/".join(rule.__module__.split("."))
-    evidence = "".join(f" (`{name}`)" for name in rule.evidence)
-    cells = [f"[`{rule.__name__}`](../{module}.py){evidence}", *map(markdown, described(rule).values())]
+def row(selector: type[Selector], configs: list[str]) -> str:
+    module = "/".join(selector.__module__.split("."))
+    evidence = "".join(f" (`{name}`)" for name in selector.evidence)
+    cells = [f"[`{selector.__name__}`](../{module}.py){evidence}", *map(markdown, described(selector).values())]
     return f"| {' | '.join(cells)} | {', '.join(f'`{name}`' for name in configs)} |\n"
 
 
@@ -75,7 +75,9 @@ def tables() -> str:
     configs, parts = configurations(), []
     head = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
     for group, title in GROUPS.items():
-        rows = [row(rule, configs[name]) for name, rule in selector_classes().items() if needs(rule) == group]
+        rows = [
+            row(selector, configs[name]) for name, selector in selector_classes().items() if needs(selector) == group
+        ]
         parts.append(f"\n### {title}\n\n{head}{''.join(rows)}")
     return "".join(parts)
 

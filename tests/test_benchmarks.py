@@ -35,6 +35,7 @@ def test_convex_layer_writes_times_ratios_and_their_origin(tmp_path: Path) -> No
     assert (tmp_path / "convex_layer.md").read_text().strip() in printed
 
 
+@pytest.mark.slow
 def test_camvid_runs_every_method_from_one_warm_up_and_reads_finished_runs(tmp_path: Path, shared_data: Path) -> None:
     place = ["--root", shared_data / "camvid", "--weights", "null", "--runs", tmp_path / "runs", "--out", tmp_path]
     small = ["dataset.geometry.crop=[48,64]", "dataset.inference.scales=[0.1]"]
@@ -49,6 +50,7 @@ def test_camvid_runs_every_method_from_one_warm_up_and_reads_finished_runs(tmp_p
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
 
 
+@pytest.mark.slow
 def test_regimes_give_the_gap_closed_and_read_finished_runs(tmp_path: Path) -> None:
     place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--rules", "none", "oracle", "reliable regions"]
     data = ["dataset.source.labelled=2", "dataset.source.unlabelled=5", "dataset.source.validation=2"]
@@ -72,6 +74,7 @@ def test_regimes_give_the_gap_closed_and_read_finished_runs(tmp_path: Path) -> N
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("last.pt")}
 
 
+@pytest.mark.slow
 def test_classification_tells_how_pseudo_labels_change_and_reads_finished_runs(tmp_path: Path) -> None:
     place = ["--runs", tmp_path / "runs", "--out", tmp_path, "--methods", "supervised", "oracle"]
     settings = ["--set", "steps=2", "warmup_steps=0", "evaluate_every=2", "log_every=1"]
@@ -100,6 +103,7 @@ def test_the_estimator_is_compared_with_the_labels_alone_and_with_the_truth(tmp_
     assert float(cells[2]) == pytest.approx(accuracy["CSL"] - accuracy["labels only"], abs=0.06)
 
 
+@pytest.mark.slow
 def test_adaptation_compares_with_source_only_and_reads_finished_runs(tmp_path: Path) -> None:
     place = ["--pairs", "digit-scenes", "--runs", tmp_path / "runs", "--out", tmp_path]
     methods = ["--methods", "source only", "DANN", "MCC", "CSL + TrustedMask"]

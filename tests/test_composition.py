@@ -19,29 +19,57 @@ PAIRS_OF_FOLDERS = ("cityscapes_to", "gta5_to", "synthia_to")
 
 ALGORITHMS = [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"))]
 EXPERIMENTS = [path.stem for path in sorted((CONFIGS / "experiment").glob("*.yaml"))]
-# They change the data and numbers of another experiment, and nothing that an algorithm refers to.
-EXTENSIONS = (
-    *("cifar100", "cifar10_lt", "eurosat_vit", "stl10", "stl10_vit", "svhn", "texts"),
-    *("office31", "office_home", "visda", "domainnet", "mnist_to_mnist_m"),
-    *("synthia_to_cityscapes", "cityscapes_to_acdc", "cityscapes_to_dark_zurich"),
-)
+# Experiments of a kind bring the same task: what an algorithm refers to is there in all of them or in none.
+KINDS = {
+    "segmentation": ("ade20k", "camvid", "cityscapes", "coco", "digits", "pascal"),
+    "classification": (
+        *("cifar10", "cifar100", "cifar100_vit", "cifar10_lt", "digits_classification", "eurosat_vit"),
+        *("stl10", "stl10_vit", "svhn"),
+    ),
+    "rows": ("digit_rows", "texts"),
+    "adaptation of segmentation": (
+        *("adapt_digit_scenes", "cityscapes_to_acdc", "cityscapes_to_dark_zurich"),
+        *("gta5_to_cityscapes", "synthia_to_cityscapes"),
+    ),
+    "adaptation of classification": ("domainnet", "mnist_to_mnist_m", "office31", "office_home", "pacs", "visda"),
+}
+# Every pair of a kind and an algorithm, and every experiment: no kind has more of them than there are algorithms.
+PAIRS = [(kind[i % len(kind)], algorithm) for kind in KINDS.values() for i, algorithm in enumerate(ALGORITHMS)]
 
 
-@pytest.mark.parametrize(
-    ("experiment", "algorithm"),
-    [(e, a) for e in EXPERIMENTS for a in ALGORITHMS if e not in EXTENSIONS or a in ("cps", "csl", "dann", "fixmatch")],
-)
-def test_every_experiment_composes_with_every_algorithm_and_passes_the_check(experiment: str, algorithm: str) -> None:
-    place = [] if experiment in WITHOUT_FOLDER else ["dataset.root=/somewhere"]
-    place += ["dataset.source_root=/elsewhere"] if experiment.startswith(PAIRS_OF_FOLDERS) else []
-    place += ["init_from=run/last.pt"] if algorithm == "source_free" else []
-    config = compose([f"experiment={experiment}", f"algorithm={algorithm}", *place])
+def assert_composes_and_passes(experiment: str, algorithm: str) -> None:
+    roots = [] if experiment in WITHOUT_FOLDER else ["dataset.root=/somewhere"]
+    roots += ["dataset.source_root=/elsewhere"] if experiment.startswith(PAIRS_OF_FOLDERS) else []
+    roots += ["init_from=run/last.pt"] if algorithm == "source_free" else []
+    config = compose([f"experiment={experiment}", f"algorithm={algorithm}", *roots])
     if "Segmentation" not in config["task"]["_target_"] and algorithm in ("daformer", "mic"):
         with pytest.raises(ConfigError, match=r"task.sampling: .*Task takes no such key"):
             Settings.from_config(config)
         return
     if not stages_of(config):
         Settings.from_config(config)
+
+
+def test_every_experiment_is_of_one_kind() -> None:
+    assert sorted(experiment for kind in KINDS.values() for experiment in kind) == EXPERIMENTS
+    assert {experiment for experiment, _ in PAIRS} == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize(("experiment", "algorithm"), PAIRS)
+def test_every_kind_of_experiment_composes_with_every_algorithm_and_passes_the_check(
+    experiment: str, algorithm: str
+) -> None:
+    assert_composes_and_passes(experiment, algorithm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("experiment", "algorithm"), [(e, a) for e in EXPERIMENTS for a in ALGORITHMS if (e, a) not in PAIRS]
+)
+def test_every_other_experiment_composes_with_every_algorithm_and_passes_the_check(
+    experiment: str, algorithm: str
+) -> None:
+    assert_composes_and_passes(experiment, algorithm)
 
 
 @pytest.mark.parametrize(

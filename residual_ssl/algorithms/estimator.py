@@ -159,9 +159,9 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             raise InvalidInputError(
                 f"selector: got {selector!r}, expected a rule of residual_ssl.selection, such as FixedThreshold(0.9)"
             )
-        if selector.evidence:
+        if selector.needs.evidence:
             raise InvalidInputError(
-                f"selector: got {type(selector).__name__}, which judges by {', '.join(selector.evidence)} too, "
+                f"selector: got {type(selector).__name__}, which judges by {', '.join(selector.needs.evidence)} too, "
                 "expected a rule that judges by the predictions alone; there is one classifier here and no truth"
             )
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int | np.integer) or self.rounds < 1:

@@ -10,6 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from residual_ssl.config.overrides import plain_overrides, quoted, unknown_key
 from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
 
 _GROUPS = "residual_ssl.configs"
@@ -33,8 +34,8 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         config_dir: folder with further choices, laid out as the library's own (``dataset/mine.yaml``).
 
     Raises:
-        ConfigError: a choice or a key that does not exist, or a value that has to be given and was not; all of the
-            latter are listed.
+        ConfigError: a choice that does not exist; all keys that do not exist; all values that have to be given and were
+            not.
         MissingDataError: ``config_dir`` is not a folder.
 
     Example:
@@ -42,7 +43,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         >>> config["steps"], config["algorithm"]["selector"]["threshold"]
         (10, 0.95)
     """
-    overrides = [_SPLIT.sub(_split, override) for override in overrides]
+    overrides = plain_overrides(_SPLIT.sub(_split, override) for override in overrides)
     overrides += _replaced_length(overrides)
     plain, choices = _composed("train", overrides, config_dir)
     if plain["run_dir"] is None:
@@ -82,7 +83,7 @@ def compose_choice(
         close = difflib.get_close_matches(name, names, 1, cutoff=0.5)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ConfigError(f"{group}: got {name!r}, expected one of {', '.join(names)}{hint}")
-    overrides = [f"+{group}={name}", *(f"++{group}.{value}" for value in values)]
+    overrides = plain_overrides([f"+{group}={name}", *(f"++{group}.{value}" for value in values)])
     plain: dict[str, Any] = _composed(None, overrides, config_dir)[0][group]
     return plain
 
@@ -96,38 +97,68 @@ def _composed(
     name: str | None, overrides: Sequence[str], config_dir: str | Path | None
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """A configuration as plain values, and what was chosen from each group."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    composed = _known_keys_composed(name, list(overrides), config_dir)
+    choices = dict(composed.hydra.runtime.choices)
+    composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
+    raw = OmegaConf.to_container(composed, resolve=False)
+    found = _resolvers(raw) or [f"{key}: has no default; give it, {key}=VALUE" for key in _missing(raw)]
+    if found:
+        raise ConfigError("\n".join(found))
+    try:
+        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from error
+    return plain, choices
+
+
+def _known_keys_composed(name: str | None, overrides: list[str], config_dir: str | Path | None) -> Any:
+    """Hydra's composition of overrides; of keys that do not exist all are named."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    unknown: list[str] = []
+    while True:
+        try:
+            composed = _hydra_composed(name, overrides, config_dir)
+            break
+        except ResidualSSLError:
+            raise
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+            refused = re.search(r"Could not override '([^']+)'", str(error))
+            kept = [o for o in overrides if refused and o.partition("=")[0].lstrip("+") != refused.group(1)]
+            if refused is None or len(kept) == len(overrides):
+                said = _one_line(error)
+                if not isinstance(error, HydraException | OmegaConfBaseException):  # a null or a number for a group
+                    said = f"{' '.join(overrides)}: {said}; a group takes the name of a choice"
+                raise ConfigError("\n".join([*(f"{key}: no such key" for key in unknown), said])) from error
+            inner = re.search(r"full_key: (\S+)", str(error.__cause__))
+            unknown.append(inner.group(1) if inner else refused.group(1))
+            overrides = kept
+    if unknown:
+        whole: Any = OmegaConf.to_container(composed, resolve=False)
+        raise ConfigError("\n".join(unknown_key(key, whole, _keys()) for key in unknown))
+    return composed
+
+
+def _hydra_composed(name: str | None, overrides: list[str], config_dir: str | Path | None) -> Any:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
     if config_dir is not None:
-        overrides = [*overrides, f"hydra.searchpath=[file://{_existing(config_dir).resolve()}]"]
+        place = quoted(f"file://{_existing(config_dir).resolve()}")
+        overrides = [*overrides, f"hydra.searchpath=[{place}]"]
     GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module(_GROUPS, version_base="1.3"):
-            composed = hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
-            published = _published(composed)
-            if published:  # before what the user says, which has the last word
-                composed = hydra_compose(name, overrides=[*published, *overrides], return_hydra_config=True)
-        choices = dict(composed.hydra.runtime.choices)
-        composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
-        foreign = _resolvers(OmegaConf.to_container(composed, resolve=False))
-        if foreign:
-            raise ConfigError("\n".join(foreign))
-        missing = _missing(OmegaConf.to_container(composed, resolve=False))
-        if missing:
-            raise ConfigError("\n".join(f"{key}: has no default; give it, {key}=VALUE" for key in missing))
-        plain: dict[str, Any] = OmegaConf.to_container(composed, resolve=True)  # type: ignore[assignment]
-    except ResidualSSLError:
-        raise
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(_one_line(error)) from error
-    except (ValueError, TypeError, AttributeError) as error:  # Hydra's, of a null or a number in a group's place
-        raise ConfigError(f"{' '.join(overrides)}: {_one_line(error)}; a group takes the name of a choice") from error
-    return plain, choices
+    with initialize_config_module(_GROUPS, version_base="1.3"):
+        composed = hydra_compose(name, overrides=overrides, return_hydra_config=True)
+        published = _published(composed)
+        if published:  # before what the user says, which has the last word
+            composed = hydra_compose(name, overrides=[*published, *overrides], return_hydra_config=True)
+    return composed
 
 
 def _existing(config_dir: str | Path) -> Path:
@@ -184,10 +215,6 @@ def _resolvers(config: Any, place: str = "") -> list[str]:
 def _one_line(error: Exception) -> str:
     """Hydra's message without its hints for Hydra's authors, with the nearest names of ours."""
     text = str(error)
-    if override := re.search(r"Could not override '([^']+)'", text):
-        key = override.group(1)
-        close = difflib.get_close_matches(key, _keys(), 1)
-        return f"{key}: no such key" + (f"; did you mean {close[0]!r}?" if close else f"; keys: {', '.join(_keys())}")
     if choice := re.search(r"Could not find '([^']+)'", text):
         group, _, name = choice.group(1).rpartition("/")
         options = getattr(error, "options", None) or ["the files of that group"]

@@ -11,14 +11,17 @@ from torch import Tensor, nn
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.models.segmentation_model import SegmentationModel, resize
 
+# On one thread oneDNN (of torch 2.15) corrupts memory in the backward pass of narrower convolutions in that format.
+_CHANNELS_LAST = 8
+
 
 class SmallSegmenter(SegmentationModel):
     """Residual encoder–decoder with skip connections; 0.91 M parameters at the default widths.
 
     A stem of stride 2 is followed by one stage per width, each halving the size; the decoder doubles it stage by stage,
     joining the features of that size. :meth:`encode` returns the stem's features and those of every stage, at strides
-    2, 4, 8, 16 by default; the stem's and the last stage's are perturbed. The weights lie in memory channels last,
-    which convolutions prefer.
+    2, 4, 8, 16 by default; the stem's and the last stage's are perturbed. The weights of 8 and more channels lie
+    in memory channels last, which convolutions prefer.
 
     Args:
         num_classes: K ≥ 2.
@@ -61,7 +64,8 @@ class SmallSegmenter(SegmentationModel):
             for low, high in zip(levels[-2::-1], levels[:0:-1], strict=True)
         )
         self.classifier = nn.Conv2d(levels[0], num_classes, 1)
-        self.to(memory_format=torch.channels_last)
+        if min(levels) >= _CHANNELS_LAST:
+            self.to(memory_format=torch.channels_last)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         features = []

@@ -11,32 +11,34 @@ from .convex.separation import convex_partition as convex_partition
 from .convex.separation import reliability_weight as reliability_weight
 from .features import Features as Features
 from .features import prediction_features as prediction_features
+from .needs import Needs as Needs
 from .selection import Selection as Selection
 from .selector import Selector as Selector
 from .thresholds.adamatch import AdaMatchThreshold as AdaMatchThreshold
-from .thresholds.adamatch import DashThreshold as DashThreshold
 from .thresholds.agreement import AgreementThreshold as AgreementThreshold
-from .thresholds.agreement import DMTWeight as DMTWeight
-from .thresholds.agreement import UCCWeight as UCCWeight
 from .thresholds.cafs import CAFSThreshold as CAFSThreshold
 from .thresholds.consistent_teacher import ConsistentTeacherThreshold as ConsistentTeacherThreshold
 from .thresholds.corrmatch import CorrMatchThreshold as CorrMatchThreshold
 from .thresholds.cw_bass import CWBASSThreshold as CWBASSThreshold
+from .thresholds.dash import DashThreshold as DashThreshold
 from .thresholds.fixed import FixedThreshold as FixedThreshold
-from .thresholds.fixed import TrustAll as TrustAll
 from .thresholds.flexmatch import FlexMatchThreshold as FlexMatchThreshold
-from .thresholds.flexmatch import FreeMatchThreshold as FreeMatchThreshold
+from .thresholds.freematch import FreeMatchThreshold as FreeMatchThreshold
 from .thresholds.sharpened import SharpenedThreshold as SharpenedThreshold
 from .thresholds.shrinkmatch import ShrinkMatchThreshold as ShrinkMatchThreshold
 from .thresholds.top_fraction import TopFraction as TopFraction
 from .thresholds.u2pl import U2PLThreshold as U2PLThreshold
 from .weights.alignment import DistributionAlignment as DistributionAlignment
 from .weights.confidence import ConfidenceWeight as ConfidenceWeight
-from .weights.confidence import EntropyWeight as EntropyWeight
 from .weights.confident_share import ConfidentShare as ConfidentShare
+from .weights.dmt import DMTWeight as DMTWeight
+from .weights.entropy import EntropyWeight as EntropyWeight
 from .weights.oracle import OracleSelector as OracleSelector
 from .weights.softmatch import SoftMatchWeight as SoftMatchWeight
 from .weights.st_plus_plus import STPlusPlusSelector as STPlusPlusSelector
+from .weights.trust_all import TrustAll as TrustAll
+from .weights.ucc import UCCWeight as UCCWeight
+from .wrapper import WrapperSelector as WrapperSelector
 
 __all__ = [
     "AdaMatchThreshold",
@@ -59,6 +61,7 @@ __all__ = [
     "FlexMatchThreshold",
     "FreeMatchThreshold",
     "LearnedConvexSelector",
+    "Needs",
     "OracleSelector",
     "ReliableRegions",
     "STPlusPlusSelector",
@@ -72,6 +75,7 @@ __all__ = [
     "TrustAll",
     "U2PLThreshold",
     "UCCWeight",
+    "WrapperSelector",
     "convex_partition",
     "described",
     "prediction_features",

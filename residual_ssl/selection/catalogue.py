@@ -7,6 +7,7 @@ import re
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.selector import Selector
+from residual_ssl.selection.wrapper import WrapperSelector
 
 PARTS = ("Formula", "State", "Cost", "Use", "Source")
 _PART = re.compile(rf"^({'|'.join(PARTS)}): (.+?)(?=\n\s*\n|\Z)", re.M | re.S)
@@ -25,7 +26,7 @@ def selector_classes() -> dict[str, type[Selector]]:
     return {
         name: value
         for name, value in public.items()
-        if inspect.isclass(value) and issubclass(value, Selector) and value is not Selector
+        if inspect.isclass(value) and issubclass(value, Selector) and value not in (Selector, WrapperSelector)
     }
 
 

@@ -139,6 +139,8 @@ def check_prediction(logits: Tensor, valid: Tensor | None) -> None:
     if valid is None:
         return
     shape = (logits.shape[0], *logits.shape[2:])
+    if not isinstance(valid, Tensor):
+        raise InvalidInputError(f"valid: got {type(valid).__name__}, expected a torch.bool tensor of shape {shape}")
     if valid.dtype != torch.bool or tuple(valid.shape) != shape:
         raise InvalidInputError(
             f"valid: got {valid.dtype} of shape {tuple(valid.shape)}, expected torch.bool of shape {shape}, "

@@ -1,4 +1,4 @@
-"""The interface of every selection rule, and how a rule keeps state across processes."""
+"""The base of every selector: its input, its memory across processes, and what it needs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import JudgedPoints
+from residual_ssl.selection.features import JudgedPoints, check_prediction, judged_points
+from residual_ssl.selection.needs import Needs
+from residual_ssl.selection.points.memory import Memory
 from residual_ssl.selection.selection import Selection
 
 Reduction = Literal["mean", "sum", "max", "min"]
@@ -18,36 +20,41 @@ Reduction = Literal["mean", "sum", "max", "min"]
 _OPERATIONS = {"mean": dist.ReduceOp.SUM, "sum": dist.ReduceOp.SUM, "max": dist.ReduceOp.MAX, "min": dist.ReduceOp.MIN}
 
 
-class Selector(nn.Module):
-    """Judges predictions: ``forward(logits, valid=None) -> Selection``.
+class Selector(Memory):
+    """Choose pseudo-labels: ``selector(logits, valid=None) -> Selection``.
 
-    Args of ``forward``:
+    Args of the call:
         logits: ``(B, K, *S)``, floating, K ≥ 2, ``*S`` any spatial shape, empty for classification.
         valid: bool ``(B, *S)``, False at points to leave out; None for all.
 
-    Some rules judge by more than one prediction. What they need, by name of a keyword argument of their ``forward``, is
-    in :attr:`evidence`; an algorithm passes it on. A rule that learns from labels has :meth:`update_from_labels`.
+    A subclass implements ``judge(points, logits, **evidence) -> Selection``: it gets the features of the points, whose
+    input has been checked, and returns :meth:`select`. One that needs ``valid`` as it was given overrides ``forward``.
+    A batch without points gives an empty selection, of coverage 0.
 
-    A rule with memory (a running threshold, class counts) declares it once with :meth:`add_state`, which makes it a
+    Some selectors judge by more than one prediction, learn from labels, must be fitted or follow a schedule: see
+    :attr:`needs`.
+
+    A selector with memory (a running threshold, class counts) declares it once with :meth:`add_state`, which makes it a
     buffer, so that it moves with the module and goes into checkpoints, and updates it only from statistics passed
-    through :meth:`reduced`, so that all processes of a distributed run hold the same state. Memory by class is
-    declared with :meth:`add_class_state` and takes its size from the first prediction. Memory changes in
-    training mode alone: a rule that judges for a report is set to ``eval()`` and stays as it is.
+    through :meth:`reduced`, so that all processes of a distributed run hold the same state. States by class are
+    declared with :meth:`add_class_state` and take their size from the first prediction. Memory changes in training mode
+    alone: set a selector to ``eval()`` and it stays as it is. It keeps its dtype when a network around it is cast.
+
+    Raises:
+        InvalidInputError: logits or ``valid`` of another type, dtype or shape.
 
     Example:
         >>> import torch
-        >>> from residual_ssl.selection.features import judged_points
         >>> class RunningMean(Selector):
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.add_state("threshold", torch.tensor(0.5), "mean")
-        ...     def forward(self, logits, valid=None):
-        ...         points = judged_points(logits, valid)
+        ...     def judge(self, points, logits):
         ...         mean = self.reduced("threshold", points.confidence.mean())
         ...         self.threshold.lerp_(mean.detach(), 0.1)
         ...         return self.select(points, points.confidence >= self.threshold)
-        >>> rule = RunningMean()
-        >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
+        >>> selector = RunningMean()
+        >>> selector(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
         tensor([1., 0.])
     """
 
@@ -61,19 +68,59 @@ class Selector(nn.Module):
         self._reductions: dict[str, Reduction] = {}
         self._starts: dict[str, Callable[[int], Tensor]] = {}
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        raise NotImplementedError
+    #: Judges the points of a prediction: ``judge(points, logits, **evidence) -> Selection``.
+    judge: Callable[..., Selection]
+
+    def __call__(self, logits: Tensor, valid: Tensor | None = None, *further: Any, **evidence: Any) -> Selection:
+        check_prediction(logits, valid)
+        self.size_states(logits.shape[1])
+        if 0 in logits.shape:
+            return self._judge_nothing(logits, further, evidence)
+        chosen: Selection = super().__call__(logits, valid, *further, **evidence)
+        return chosen
+
+    def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Any) -> Selection:
+        return self.judge(self.features(logits, valid), logits, **evidence)
+
+    def features(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
+        """The features that points are judged by; overridden where they are not those of the paper."""
+        return judged_points(logits, valid)
+
+    @property
+    def needs(self) -> Needs:
+        """What a loop has to give beside the prediction; a selector whose settings decide on it overrides this."""
+        kind = type(self)
+        return Needs(
+            evidence=tuple(self.evidence),
+            labels=kind.update_from_labels is not Selector.update_from_labels,
+            fit=not getattr(self, "fitted", True),
+            schedule=kind.on_train_start is not Selector.on_train_start,
+        )
+
+    def _judge_nothing(self, logits: Tensor, further: tuple[Any, ...], evidence: Mapping[str, Any]) -> Selection:
+        # One point that is not valid stands for none: states, steps and other processes go on as in any batch.
+        def one(value: Any) -> Any:
+            return value.new_zeros([max(size, 1) for size in value.shape]) if isinstance(value, Tensor) else value
+
+        single = one(logits)
+        valid = torch.zeros_like(single[:, 0], dtype=torch.bool)
+        found = {name: one(value) for name, value in evidence.items()}
+        chosen: Selection = super().__call__(single, valid, *map(one, further), **found)
+        points = (logits.shape[0], *logits.shape[2:])
+        return chosen.map(
+            lambda value: value[tuple(slice(n) for n in (logits.shape if value.dim() == logits.dim() else points))]
+        )
 
     def on_train_start(self, total_steps: int) -> None:
-        """Told of the number of training steps before the first of them, and not when a training is continued.
+        """Take the number of training steps, before the first of them; not called when a training is continued.
 
-        Rules with a schedule override it and keep the number as state; for the others it does nothing.
+        Selectors with a schedule override it and keep the number as state; for the others it does nothing.
         """
 
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
-        """Told of a step's labelled predictions ``(B, K, *S)`` and their class ids ``(B, *S)``, before ``forward``.
+        """Take a step's labelled predictions ``(B, K, *S)`` and their class ids ``(B, *S)``, before ``forward``.
 
-        Rules that learn from labels override it; for the others it does nothing.
+        Selectors that learn from labels override it; for the others it does nothing.
         """
 
     def add_state(self, name: str, default: Tensor, reduction: Reduction) -> None:
@@ -87,13 +134,14 @@ class Selector(nn.Module):
         """Declare a state tensor whose shape depends on the number of classes K.
 
         It is empty until :meth:`size_states` gives it the value ``start(K)``, or a filled one is loaded. ``start`` is a
-        function of a module, so that rules can be pickled.
+        function of a module, so that selectors can be pickled.
         """
-        self.add_state(name, torch.zeros(0), reduction)
+        self.add_state(name, torch.zeros(0, dtype=start(2).dtype), reduction)
+        self.sized_by_data = (*self.sized_by_data, name)
         self._starts[name] = start
 
     def size_states(self, num_classes: int) -> None:
-        """Give the states by class their start for K classes, where they have none yet: first thing in ``forward``.
+        """Give the states by class their start for K classes, where they have none yet: before ``forward``.
 
         Raises:
             InvalidInputError: a prediction of another number of classes than the state's.
@@ -102,7 +150,7 @@ class Selector(nn.Module):
             state: Tensor = getattr(self, name)
             expected = start(num_classes)
             if state.numel() == 0:
-                setattr(self, name, expected.to(state.device, state.dtype))
+                self.set_state(name, expected)
             elif state.shape != expected.shape:
                 raise InvalidInputError(
                     f"logits: got {num_classes} classes, for which {name} of {type(self).__name__} has shape "
@@ -156,14 +204,6 @@ class Selector(nn.Module):
         dist.all_reduce(total, op=_OPERATIONS[reduction])
         return total / dist.get_world_size() if reduction == "mean" else total
 
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # States by class have no size before the first prediction; a fresh selector takes that of the checkpoint.
-        for name in self._starts:
-            if prefix + name in state_dict:
-                own: Tensor = getattr(self, name)
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], dtype=own.dtype, device=own.device))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[no-untyped-call]
-
     @staticmethod
     def select(
         points: JudgedPoints,
@@ -173,7 +213,7 @@ class Selector(nn.Module):
         target: Tensor | None = None,
         negative: Tensor | None = None,
     ) -> Selection:
-        """The Selection of a rule; without ``weight``, trusted points weigh 1 and all others 0."""
+        """The Selection of a selector; without ``weight``, trusted points weigh 1 and all others 0."""
         trusted = trusted & points.valid
         weight = trusted.to(points.confidence.dtype) if weight is None else weight
         return Selection(

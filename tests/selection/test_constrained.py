@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from selector_contract import SelectorContract, random_logits
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
@@ -13,6 +12,7 @@ from residual_ssl.selection import ConstrainedConvexSelector, SelectionProgram
 from residual_ssl.selection.convex import constrained
 from residual_ssl.selection.convex.layer import LayerSolution
 from residual_ssl.selection.points.bins import ReliabilityBins, correctness_table
+from residual_ssl.testing import SelectorContract, random_logits
 
 PRIOR = [0.4, 0.3, 0.15, 0.1, 0.05]
 PRIOR_3 = [0.5, 0.3, 0.2]

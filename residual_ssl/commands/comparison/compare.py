@@ -119,21 +119,19 @@ def _gap(figures: SelectionMetrics, confidence: RankingCurve) -> float:
 
 
 def _evidence(rule: Selector, batch: PredictionBatch) -> dict[str, Tensor | None]:
-    return {name: {"truth": batch.labels, "second": batch.second}[name] for name in rule.evidence}
+    return {name: {"truth": batch.labels, "second": batch.second}[name] for name in rule.needs.evidence}
 
 
 def _check_needs(name: str, rule: Selector, predictions: Predictions, labelled: Predictions | None) -> None:
-    kind = type(rule)
-    if "second" in rule.evidence and predictions.second is None:
+    kind, needs = type(rule), rule.needs
+    if "second" in needs.evidence and predictions.second is None:
         raise InvalidInputError(
             f"selector {name}: {kind.__name__} judges by a second prediction of the same points; give its logits, "
             "--second FILE"
         )
-    if unknown := set(rule.evidence) - {"truth", "second"}:
+    if unknown := set(needs.evidence) - {"truth", "second"}:
         raise InvalidInputError(f"selector {name}: {kind.__name__} judges by {', '.join(unknown)}, which is not saved")
-    if labelled is None and (
-        kind.update_from_labels is not Selector.update_from_labels or not getattr(rule, "fitted", True)
-    ):
+    if labelled is None and (needs.labels or needs.fit):
         raise InvalidInputError(
             f"selector {name}: {kind.__name__} learns from labelled predictions; give them, --labelled-logits FILE "
             "--labelled-labels FILE"
@@ -146,6 +144,6 @@ def _teach(rule: Selector, labelled: Predictions, batch: int, device: torch.devi
         rule.fit(  # type: ignore[operator]
             everything.logits, everything.labels, everything.valid, ignore_index=labelled.ignore_index
         )
-    elif type(rule).update_from_labels is not Selector.update_from_labels:
+    elif rule.needs.labels:
         for part in labelled.batches(batch, device):
             rule.update_from_labels(part.logits, part.labels, labelled.ignore_index)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -15,6 +17,8 @@ from residual_ssl.errors import DataError, MissingDataError
 
 #: Where an array may come from.
 Source = str | Path | Tensor | np.ndarray[Any, Any]
+
+_SHARE_OF_MEMORY = 0.5
 
 SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
@@ -71,7 +75,9 @@ def _open(path: Path, name: str) -> Any:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         if path.suffix == ".npz":
             archive = np.load(path, allow_pickle=False)
-            return archive[_key(list(archive), name, path)]
+            key = _key(list(archive), name, path)
+            _check_unpacked_size(path, key, name)
+            return archive[key]
         if path.suffix == ".safetensors":
             tensors: Any = safe_open(path, framework="pt")
             return tensors.get_slice(_key(list(tensors.keys()), name, path))
@@ -87,6 +93,21 @@ def _open(path: Path, name: str) -> Any:
     if not isinstance(content, Tensor):
         raise DataError(f"{name}: {path} holds a {type(content).__name__}, expected a tensor, or tensors by name")
     return content
+
+
+def _check_unpacked_size(path: Path, key: str, name: str) -> None:
+    """Refuse an array that unpacks to more than a part of the memory that is free: it would be unpacked whole."""
+    with zipfile.ZipFile(path) as packed:
+        size = packed.getinfo(f"{key}.npy").file_size
+    free = psutil.virtual_memory().available
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        free = min(free, max(0, limit - psutil.Process().memory_info().vms))
+    if size > _SHARE_OF_MEMORY * free:
+        raise DataError(
+            f"{name}: {path} unpacks to {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free; save it "
+            "as .npy or .safetensors, of which parts are read"
+        )
 
 
 def _key(names: list[Any], wanted: str, path: Path) -> Any:

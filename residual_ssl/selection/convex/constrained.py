@@ -11,7 +11,7 @@ from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.convex.layer import ConvexProgram, solve_layer
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.bins import ReliabilityBins, correctness_table, interpolated
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -96,6 +96,7 @@ class ConstrainedConvexSelector(Selector):
         tensor([1., 1., 0., 1., 0.])
     """
 
+    sized_by_data = ("nodes", "correctness")
     prior: Tensor
     nodes: Tensor
     correctness: Tensor
@@ -151,18 +152,21 @@ class ConstrainedConvexSelector(Selector):
         counts = torch.bincount(labels[known], minlength=self.num_classes).double()
         if len(counts) > self.num_classes:
             raise InvalidInputError(f"labels: got id {len(counts) - 1}, expected ids below {self.num_classes}")
-        self.prior = (counts / counts.sum()).to(self.prior.device)
-        self.nodes, self.correctness = correctness_table(
+        nodes, correctness = correctness_table(
             points.confidence[known].double(),
             points.label[known],
             (points.label == labels)[known],
             self.num_classes,
             self.bins,
         )
+        for name, value in (("prior", counts / counts.sum()), ("nodes", nodes), ("correctness", correctness)):
+            self.set_state(name, value)
         return self
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(self._checked(logits), valid)
+    def features(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
+        return super().features(self._checked(logits), valid)
+
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         confidence, label = points.confidence[points.valid].double(), points.label[points.valid]
         chosen, fallbacks = confidence, torch.zeros((), dtype=torch.int64, device=logits.device)
         if confidence.numel():

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -73,6 +70,7 @@ class LearnedConvexSelector(Selector):
         tensor([ True, False])
     """
 
+    sized_by_data = _STATE
     center: Tensor
     scale: Tensor
     class_log_odds: Tensor
@@ -159,10 +157,12 @@ class LearnedConvexSelector(Selector):
         x = torch.cat([(x - center) * scale, torch.ones_like(x[:, :1])], 1)
         learned = learn_metric(x, known.right, dimensions=self.dimensions, gamma=self.gamma, generator=generator)
         for name, value in zip(_STATE, (center, scale, known.class_log_odds, *learned), strict=True):
-            setattr(self, name, value.to(self.metric.device, torch.float32))
+            self.set_state(name, value)
         return self
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None, second: Tensor | None = None) -> Selection:
+    def forward(  # type: ignore[override]
+        self, logits: Tensor, valid: Tensor | None = None, second: Tensor | None = None
+    ) -> Selection:
         points, log_odds = self._judge(logits, valid, second)
         weight = (log_odds.sigmoid() / self.trust).clamp(max=1)
         return self.select(points, weight == 1, weight)
@@ -201,14 +201,6 @@ class LearnedConvexSelector(Selector):
             x = torch.cat([values, class_log_odds[points.label].unsqueeze(-1)], -1)
             x = torch.cat([(x - center) * scale, torch.ones_like(x[..., :1])], -1)
             return points, (affinity(x, metric, form) - threshold) / temperature
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
-        # The shapes depend on what was fitted; a fresh selector takes those of the state.
-        for name in _STATE:
-            if prefix + name in state_dict:
-                own = getattr(self, name)
-                setattr(self, name, torch.empty_like(state_dict[prefix + name], dtype=own.dtype, device=own.device))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[no-untyped-call]
 
     def extra_repr(self) -> str:
         return (

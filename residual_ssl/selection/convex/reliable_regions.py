@@ -14,8 +14,10 @@ from residual_ssl.selection.points.past_points import PastPoints
 from residual_ssl.selection.points.point_features import log_odds
 from residual_ssl.selection.points.probabilities import log_probabilities
 from residual_ssl.selection.points.ranking import class_counts, label_counts
+from residual_ssl.selection.points.starts import no_counts
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
+from residual_ssl.selection.wrapper import WrapperSelector
 
 _EVIDENCE = ("information", "surroundings", "region")
 _VARIANCE_EPSILON = 1e-8
@@ -25,7 +27,7 @@ _ROUNDING = 1e-6
 _PLACES = 256
 
 
-class ReliableRegions(Selector):
+class ReliableRegions(WrapperSelector):
     """Split the foreground in two by what its image, its region and the pool say together; judge the background apart.
 
     A point of a stranger, an object of no known class, is often predicted with confidence. Its image as a whole gives
@@ -81,39 +83,34 @@ class ReliableRegions(Selector):
                 [1., 0., 0.]])
     """
 
+    around: Selector
     labels: Tensor
 
     def __init__(self, around: Selector, background: int = 0, window: int = 4096, reach: int = 13) -> None:
-        super().__init__()
+        super().__init__("around", around, learns=True)
         if background < 0:
             raise InvalidInputError(f"background: got {background}, expected a class id ≥ 0")
         if window < 1:
             raise InvalidInputError(f"window: got {window}, expected a number of points ≥ 1")
         if reach < 1 or reach % 2 == 0:
             raise InvalidInputError(f"reach: got {reach}, expected an odd side ≥ 1")
-        self.around = around
         self.background = background
         self.reach = reach
-        self.evidence = around.evidence
         self.past = PastPoints(window, **dict.fromkeys(_EVIDENCE, torch.float64), label=torch.int64)
-        self.add_class_state("labels", torch.zeros, "sum")
-
-    def on_train_start(self, total_steps: int) -> None:
-        self.around.on_train_start(total_steps)
+        self.add_class_state("labels", no_counts, "sum")
 
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.training:
             self.size_states(logits.shape[1])
             counts = label_counts(target, ignore_index, logits.shape[1])
             self.labels.add_(self.reduced("labels", counts.to(self.labels.dtype)))
-        self.around.update_from_labels(logits, target, ignore_index)
+        super().update_from_labels(logits, target, ignore_index)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
         around: Selection = self.around(logits, valid, **evidence)
         classes = logits.shape[1]
         if self.background >= classes:
             raise InvalidInputError(f"background: got {self.background}, expected one of the {classes} class ids")
-        self.size_states(classes)
         points = judged_points(logits, valid)
         foreground = points.valid & (points.label != self.background)
         log_p = log_probabilities(logits, points)

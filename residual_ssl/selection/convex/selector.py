@@ -132,8 +132,7 @@ class ConvexSelector(Selector):
             for name, shape in _POOLED.items():
                 self.add_state(f"pooled_{name}", torch.zeros(shape, dtype=torch.float64), "mean")
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = self._judge(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         with torch.autocast(logits.device.type, enabled=False):
             confidence, dispersion, valid = self._features(points)
             if self.past is not None and self.training:
@@ -157,9 +156,9 @@ class ConvexSelector(Selector):
     def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
         """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""
         with torch.autocast(logits.device.type, enabled=False):
-            return self._drawn(self._separate(*self._features(self._judge(logits, valid))))
+            return self._drawn(self._separate(*self._features(self.features(logits, valid))))
 
-    def _judge(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
+    def features(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
         return judged_points(logits, valid, residual=self.residual, scaled=self.variant == "covar")
 
     def _features(self, points: JudgedPoints) -> tuple[Tensor, Tensor, Tensor]:

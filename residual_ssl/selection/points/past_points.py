@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from residual_ssl.selection.points.memory import Memory
 
 
-class PastPoints(nn.Module):
+class PastPoints(Memory):
     """The last points of all processes: a ring buffer with a column for each thing known of a point.
 
     Processes hold the same window; they must bring the same number of points, valid or not.

@@ -16,6 +16,12 @@ def log_probabilities(logits: Tensor, points: JudgedPoints, temperature: float =
         return torch.log_softmax(x / temperature, dim=1)
 
 
+def mean_probabilities(log_probability: Tensor, valid: Tensor) -> Tensor:
+    """Mean ``(K,)`` over the valid points of probabilities given as logarithms ``(B, K, *S)``; 0 if none is valid."""
+    masked = torch.where(valid.unsqueeze(1), log_probability.exp(), torch.zeros_like(log_probability))
+    return masked.transpose(0, 1).flatten(1).sum(1) / valid.sum().clamp(min=1)
+
+
 def class_sums(values: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """Sums of values ``(G, N)`` over the points of each class, ``(G, K)``; labels ``(G, N)``, int64 in [0, K)."""
     return values.new_zeros(values.shape[0], num_classes).scatter_add(1, label, values)

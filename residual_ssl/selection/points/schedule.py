@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.selector import Selector
 
 
@@ -37,6 +40,10 @@ class ScheduledSelector(Selector):
         self.total_steps = total_steps
         self.add_state("step", torch.zeros((), dtype=torch.int64), "max")
         self.add_state("total", torch.tensor(total_steps or 0), "max")
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, schedule=self.total_steps is None)
 
     def on_train_start(self, total_steps: int) -> None:
         """Told of the number of training steps before the first of them; an own ``total_steps`` prevails."""

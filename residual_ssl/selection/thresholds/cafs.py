@@ -7,7 +7,7 @@ from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_confidence, check_momentum
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -95,9 +95,7 @@ class CAFSThreshold(Selector):
         good = inside & (above >= 1) & (right_above >= self.precision * above)
         return torch.where(good, candidates, self.high).amin(1)
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        self.size_states(logits.shape[1])
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         return self.select(points, points.confidence >= self.thresholds()[points.label])
 
     def extra_repr(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_choice, check_confidence
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.past_points import PastPoints
 from residual_ssl.selection.points.probabilities import class_sums, grouped
 from residual_ssl.selection.selection import Selection
@@ -74,8 +74,7 @@ class ConsistentTeacherThreshold(Selector):
         self.fallback = fallback
         self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         own = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
         fitted = list(own)
         if self.past is not None:

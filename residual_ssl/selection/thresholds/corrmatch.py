@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import class_maxima, grouped
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -56,8 +56,7 @@ class CorrMatchThreshold(Selector):
         self.momentum = momentum
         self.add_state("threshold", torch.tensor(start), "max")
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         confidence = grouped(points.confidence.detach(), "batch")  # 0 at points that are not valid
         best = class_maxima(confidence, grouped(points.label, "batch"), logits.shape[1])[0]
         threshold = self._updated(best) if self.training else self.threshold.to(best.dtype)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_confidence, check_momentum
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints, judged_points
+from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -80,6 +83,10 @@ class CWBASSThreshold(Selector):
         self.add_state("confidence", torch.tensor(base), "mean")
         self.add_state("kept", torch.zeros(2), "sum")  # right ones, all
 
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, labels=self.strict is not None)
+
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.strict is None or not self.training:
             return
@@ -88,8 +95,7 @@ class CWBASSThreshold(Selector):
         found = torch.stack([(sure & (points.label == target)).sum(), sure.sum()]).to(self.kept.dtype)
         self.kept.mul_(self.momentum).add_(self.reduced("kept", found))
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         confidence = points.confidence.detach()
         count = points.valid.sum()
         mean = confidence.sum() / count.clamp(min=1)

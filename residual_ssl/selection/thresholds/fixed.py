@@ -1,11 +1,11 @@
-"""Selection by a fixed confidence threshold, and no selection at all."""
+"""FixMatch: a fixed confidence threshold."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -38,32 +38,8 @@ class FixedThreshold(Selector):
             raise InvalidInputError(f"threshold: got {threshold}, expected a confidence in [0, 1]")
         self.threshold = threshold
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         return self.select(points, points.confidence >= self.threshold)
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}"
-
-
-class TrustAll(FixedThreshold):
-    """Trust every valid point: the baseline that a selection rule has to beat.
-
-    Formula: ``w = 1``
-
-    State: none.
-
-    Cost: one pass.
-
-    Use: as the lower row of every comparison; with two networks that teach each other (CPS), whose labels differ.
-
-    Source: Pseudo-Label, Lee, ICML Workshop on Challenges in Representation Learning 2013; CPS, arXiv 2106.01226.
-
-    Example:
-        >>> import torch
-        >>> TrustAll()(torch.tensor([[0.1, 0.0], [float("nan"), 0.0]])).weight
-        tensor([1., 0.])
-    """
-
-    def __init__(self) -> None:
-        super().__init__(threshold=0.0)

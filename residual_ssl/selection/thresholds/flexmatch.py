@@ -1,4 +1,4 @@
-"""A confidence threshold for each class, lower where the model has learned less."""
+"""FlexMatch: a threshold for each class, lower where the model has learned less."""
 
 from __future__ import annotations
 
@@ -6,20 +6,10 @@ import torch
 from torch import Tensor
 
 from residual_ssl.selection.arguments import check_confidence, check_momentum
-from residual_ssl.selection.features import judged_points
-from residual_ssl.selection.points.probabilities import class_sums, grouped, log_probabilities
+from residual_ssl.selection.features import JudgedPoints
+from residual_ssl.selection.points.probabilities import class_sums, grouped
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
-
-
-def uniform(num_classes: int) -> Tensor:
-    """1/K for each class: the start of a running distribution."""
-    return torch.full((num_classes,), 1 / num_classes)
-
-
-def one_over_k(num_classes: int) -> Tensor:
-    """1/K alone: the confidence of a model that knows nothing."""
-    return torch.full((1,), 1 / num_classes)
 
 
 class FlexMatchThreshold(Selector):
@@ -59,9 +49,7 @@ class FlexMatchThreshold(Selector):
         self.momentum = momentum
         self.add_class_state("confident", torch.zeros, "mean")
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        self.size_states(logits.shape[1])
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         confidence = points.confidence.detach()
         share = self.confident.to(confidence.dtype)
         learned = share / torch.maximum(share.max(), 1 - share.sum()).clamp(min=1e-6)
@@ -75,60 +63,3 @@ class FlexMatchThreshold(Selector):
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}, momentum={self.momentum}"
-
-
-class FreeMatchThreshold(Selector):
-    """A threshold at the running mean confidence, scaled down for classes of which little is predicted.
-
-    FreeMatch's fairness loss acts on the student's predictions and is no part of selection.
-
-    Formula: ``w = 1[c ≥ τ p̃_y / max p̃]``, τ the running mean of c and p̃ of the probabilities, momentum .999; updated
-    before it judges
-
-    State: τ and p̃, moving averages over the points of all processes, 1/K at the start.
-
-    Cost: two passes and the memory of the probabilities.
-
-    Use: few labels, where no threshold is known beforehand: it starts low and rises with the model.
-
-    Source: FreeMatch, arXiv 2205.07246, §4; the released code's clip and quantile are off there by default.
-
-    Args:
-        momentum: m in [0, 1).
-
-    Example:
-        >>> import torch
-        >>> rule = FreeMatchThreshold(momentum=0.5)
-        >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
-        tensor([1., 0.])
-    """
-
-    mean: Tensor
-    distribution: Tensor
-
-    def __init__(self, momentum: float = 0.999) -> None:
-        super().__init__()
-        check_momentum(momentum)
-        self.momentum = momentum
-        self.add_class_state("mean", one_over_k, "mean")
-        self.add_class_state("distribution", uniform, "mean")
-
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        self.size_states(logits.shape[1])
-        points = judged_points(logits, valid)
-        confidence = points.confidence.detach()
-        count = points.valid.sum()
-        mean = self.moved("mean", confidence.sum().reshape(1) / count.clamp(min=1), self.momentum, count)
-        predicted = mean_probabilities(log_probabilities(logits, points), points.valid)
-        distribution = self.moved("distribution", predicted, self.momentum, count)
-        threshold = mean * distribution / distribution.max()
-        return self.select(points, confidence >= threshold[points.label])
-
-    def extra_repr(self) -> str:
-        return f"momentum={self.momentum}"
-
-
-def mean_probabilities(log_probability: Tensor, valid: Tensor) -> Tensor:
-    """Mean ``(K,)`` over the valid points of probabilities given as logarithms ``(B, K, *S)``; 0 if none is valid."""
-    masked = torch.where(valid.unsqueeze(1), log_probability.exp(), torch.zeros_like(log_probability))
-    return masked.transpose(0, 1).flatten(1).sum(1) / valid.sum().clamp(min=1)

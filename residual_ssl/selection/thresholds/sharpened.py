@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import log_probabilities
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -48,8 +48,7 @@ class SharpenedThreshold(Selector):
         self.threshold = threshold
         self.temperature = temperature
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         target = log_probabilities(logits, points, self.temperature).exp()
         return self.select(points, points.confidence >= self.threshold, target=target)
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.selection.arguments import check_confidence
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import log_probabilities
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -45,8 +45,7 @@ class ShrinkMatchThreshold(Selector):
         check_confidence(threshold=threshold)
         self.threshold = threshold
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         ranked, order = log_probabilities(logits, points).exp().sort(dim=1, descending=True, stable=True)
         tail = ranked.flip(1).cumsum(1).flip(1)  # Σ of this rank and those beyond
         sure = ranked[:, :1] >= self.threshold * (ranked[:, :1] + tail)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -9,11 +10,13 @@ from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_choice, check_confidence
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
+from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.points.past_points import PastPoints
 from residual_ssl.selection.points.probabilities import grouped
 from residual_ssl.selection.points.ranking import class_counts, class_rank_thresholds, label_counts
 from residual_ssl.selection.points.schedule import ScheduledSelector
+from residual_ssl.selection.points.starts import no_counts
 from residual_ssl.selection.selection import Selection
 
 Balance = Literal["none", "predicted", "labelled"]
@@ -80,7 +83,11 @@ class TopFraction(ScheduledSelector):
         self.scope = scope
         self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
         if balance == "labelled":
-            self.add_class_state("labels", torch.zeros, "sum")
+            self.add_class_state("labels", no_counts, "sum")
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, labels=self.balance == "labelled")
 
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.balance != "labelled" or not self.training:
@@ -89,9 +96,7 @@ class TopFraction(ScheduledSelector):
         counts = label_counts(target, ignore_index, logits.shape[1])
         self.labels.add_(self.reduced("labels", counts.to(self.labels.dtype)))
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        self.size_states(logits.shape[1])
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         columns = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
         own = list(columns)
         if self.past is not None:

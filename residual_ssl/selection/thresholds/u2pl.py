@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import JudgedPoints, judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import log_probabilities
 from residual_ssl.selection.points.ranking import masked_quantile
 from residual_ssl.selection.points.schedule import ScheduledSelector
@@ -65,8 +65,7 @@ class U2PLThreshold(ScheduledSelector):
         self.unreliable = unreliable
         self.negative_ranks = None if negative_ranks is None else (negative_ranks[0], negative_ranks[1])
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         logs = log_probabilities(logits, points)
         entropy = -(logs.exp() * logs).sum(1)
         level = 1 - self.unreliable * (1 - self.progress())

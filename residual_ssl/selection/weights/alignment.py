@@ -10,15 +10,16 @@ from torch import Tensor
 
 from residual_ssl.selection.arguments import check_choice, check_momentum
 from residual_ssl.selection.features import judged_points
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.probabilities import log_probabilities, mean_probabilities
+from residual_ssl.selection.points.starts import uniform
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
-from residual_ssl.selection.thresholds.flexmatch import mean_probabilities, uniform
+from residual_ssl.selection.wrapper import WrapperSelector
 
 _EPSILON = 1e-6
 
 
-class DistributionAlignment(Selector):
+class DistributionAlignment(WrapperSelector):
     """Scale the probabilities of each class by wanted over predicted share, then let another rule judge.
 
     Formula: ``p ← p·(q + ε)/(p̃ + ε)``, made to sum to 1, ε = 1e-6; p̃ the running mean of p, q uniform or that of the
@@ -48,6 +49,7 @@ class DistributionAlignment(Selector):
         tensor([0, 1])
     """
 
+    rule: Selector
     predicted: Tensor
     wanted: Tensor
 
@@ -58,19 +60,14 @@ class DistributionAlignment(Selector):
         momentum: float = 0.999,
         relabel: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__("rule", rule, learns=prior == "labelled")
         check_choice("prior", prior, ("labelled", "uniform"))
         check_momentum(momentum)
-        self.rule = rule
         self.prior = prior
         self.momentum = momentum
         self.relabel = relabel
-        self.evidence = rule.evidence
         self.add_class_state("predicted", torch.zeros, "mean")
         self.add_class_state("wanted", uniform, "mean")
-
-    def on_train_start(self, total_steps: int) -> None:
-        self.rule.on_train_start(total_steps)
 
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.training and self.prior == "labelled":
@@ -78,10 +75,9 @@ class DistributionAlignment(Selector):
             points = judged_points(logits, target != ignore_index)
             mean = mean_probabilities(log_probabilities(logits, points), points.valid)
             self.moved("wanted", mean, self.momentum, points.valid.sum())
-        self.rule.update_from_labels(logits, target, ignore_index)
+        super().update_from_labels(logits, target, ignore_index)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
-        self.size_states(logits.shape[1])
         points = judged_points(logits, valid)
         logs = log_probabilities(logits, points)
         # The first batch is taken as it is: nothing has been predicted before.

@@ -1,16 +1,13 @@
-"""Weights that follow from a point's own prediction, without a threshold or with two."""
+"""Weights by the confidence, between two thresholds."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_confidence, check_positive
-from residual_ssl.selection.features import judged_points
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -49,8 +46,7 @@ class ConfidenceWeight(Selector):
         self.high = high
         self.power = power
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         confidence = points.confidence.detach()
         trusted = confidence >= self.high
         between = torch.where(confidence >= self.low, confidence**self.power, 0.0)
@@ -58,29 +54,3 @@ class ConfidenceWeight(Selector):
 
     def extra_repr(self) -> str:
         return f"low={self.low}, high={self.high}, power={self.power}"
-
-
-class EntropyWeight(Selector):
-    """Weigh points by how far their entropy is from that of a guess.
-
-    Formula: ``w = 1 - H(p)/log K``
-
-    State: none.
-
-    Cost: two passes and the memory of the probabilities.
-
-    Use: many classes, where a point torn between two of them should still teach that it is one of these.
-
-    Source: FARCLUSS, arXiv 2506.11142, of whose four parts this is the weight.
-
-    Example:
-        >>> import torch
-        >>> EntropyWeight()(torch.tensor([[9.0, 0.0], [0.0, 0.0]])).weight
-        tensor([0.9982, 0.0000])
-    """
-
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
-        logs = log_probabilities(logits, points)
-        weight = (1 + (logs.exp() * logs).sum(1) / math.log(logits.shape[1])).clamp(0, 1)
-        return self.select(points, weight == 1, weight)

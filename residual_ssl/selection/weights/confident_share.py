@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import grouped
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -64,8 +64,7 @@ class ConfidentShare(Selector):
         self.scope = scope
         self.background = background
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         counted = points.valid if self.background is None else points.valid & (points.label != self.background)
         sure = grouped(counted & (points.confidence >= self.threshold), self.scope).sum(-1, keepdim=True)
         total = grouped(counted, self.scope).sum(-1, keepdim=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -41,8 +41,7 @@ class OracleSelector(Selector):
 
     evidence = ("truth",)
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None, *, truth: Tensor) -> Selection:  # type: ignore[override]
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor, *, truth: Tensor) -> Selection:
         if truth.shape != points.label.shape:
             raise InvalidInputError(
                 f"truth: got shape {tuple(truth.shape)}, expected {tuple(points.label.shape)}, as logits are "

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from residual_ssl.selection.arguments import check_momentum, check_positive
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
+from residual_ssl.selection.points.starts import one_over_k
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
-from residual_ssl.selection.thresholds.flexmatch import one_over_k
 
 
 class SoftMatchWeight(Selector):
@@ -50,9 +50,7 @@ class SoftMatchWeight(Selector):
         self.add_class_state("mean", one_over_k, "mean")
         self.add_state("variance", torch.ones(1), "mean")
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None) -> Selection:
-        self.size_states(logits.shape[1])
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         confidence = points.confidence.detach()
         mean, variance = self._moments(confidence, points.valid)
         below = (confidence - mean).clamp(max=0)

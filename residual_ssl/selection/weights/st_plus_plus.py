@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -64,8 +64,7 @@ class STPlusPlusSelector(Selector):
         self.register_buffer("recent", torch.full((window,), -1.0))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, logits: Tensor, valid: Tensor | None = None, *, earlier: Tensor) -> Selection:  # type: ignore[override]
-        points = judged_points(logits, valid)
+    def judge(self, points: JudgedPoints, logits: Tensor, *, earlier: Tensor) -> Selection:
         if earlier.dim() != logits.dim() + 1 or earlier.shape[1:] != logits.shape:
             raise InvalidInputError(
                 f"earlier: got shape {tuple(earlier.shape)}, expected (J, {', '.join(map(str, logits.shape))}), the "

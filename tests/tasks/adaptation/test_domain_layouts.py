@@ -54,6 +54,7 @@ def test_made_images_of_every_pair_adapt_and_evaluate(name: str, tmp_path: Path)
     assert result.last["miou"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_real_cityscapes_images_adapt_to_others(tmp_path: Path, shared_data: Path) -> None:
     """From one real image to another as if it were of another domain: real files, at their full size."""
     sample = shared_data / "samples" / "cityscapes"

@@ -47,6 +47,7 @@ def test_made_images_in_every_layout_train_evaluate_and_predict(layout: Layout, 
     run_through(layout, tmp_path, layout.make(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", REAL, ids=lambda layout: layout.dataset)
 def test_real_images_in_every_layout_train_evaluate_and_predict(
     layout: Layout, tmp_path: Path, shared_data: Path

@@ -180,6 +180,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         train(compose([*overrides, "dataset.validation.masks=val/labels"]))
 
 
+@pytest.mark.slow
 def test_camvid_trains_evaluates_and_predicts(tmp_path: Path, shared_data: Path) -> None:
     from residual_ssl import evaluate, predict
 
