@@ -4,9 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Modules of the tests that configurations name, in processes started from here as well.
 os.environ["RESIDUAL_SSL_ALLOW"] = "tiny,toy_domains,waves"
+
+# Examples are the same in every run; ``long``, of the slow tier, takes many.
+settings.register_profile("fast", deadline=None, derandomize=True)
+settings.register_profile("long", deadline=None, derandomize=True, max_examples=2500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 
 def _beside_the_repository(folder: str) -> Path:

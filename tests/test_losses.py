@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from selector_contract import random_logits
 
 from residual_ssl import ConvexSelector, FixedThreshold
 from residual_ssl.errors import InvalidInputError
@@ -17,6 +16,7 @@ from residual_ssl.losses import (
     selected_squared_error,
 )
 from residual_ssl.selection import TrustAll
+from residual_ssl.testing import random_logits
 
 
 def test_the_divisor_is_the_number_of_valid_points() -> None:

@@ -83,7 +83,11 @@ def _expected(hint: Any, value: Any) -> str | None:
     if kind in _MAPPINGS:
         return None if isinstance(value, Mapping) else "a mapping"
     # A class: a plain value is none of it, unless it is made by a component or is a class of this value's own.
-    if inspect.isclass(kind) and kind is not object and isinstance(value, str | bool | int | float | None):
+    if (
+        inspect.isclass(kind)
+        and kind is not object
+        and isinstance(value, str | bool | int | float | list | Mapping | None)
+    ):
         return None if isinstance(value, kind) or not kind.__module__.startswith("torch") else f"a {kind.__name__}"
     return None
 

@@ -15,7 +15,10 @@ from torch import Tensor
 from residual_ssl.errors import DataError, MissingDataError
 
 # What Pillow raises for files that are cut off, damaged or not images at all.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+_UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError),
+    *(TypeError, LookupError, AttributeError, OverflowError),  # of damaged tags, in TIFF files above all
+)
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 # How TIFF files with further bands are coded; the padding of bitmaps has another name.

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-from selector_contract import random_logits
 from torch import Tensor
 
 from residual_ssl import FixedThreshold, Selection
 from residual_ssl.diagnostics import selection_quality
+from residual_ssl.testing import random_logits
 
 
 def weighted_selection() -> tuple[Selection, Tensor]:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from selector_contract import SelectorContract, labels_for, random_logits
 
 from residual_ssl import FixedThreshold
 from residual_ssl.errors import InvalidInputError
@@ -14,6 +13,7 @@ from residual_ssl.selection import (
     SoftMatchWeight,
     U2PLThreshold,
 )
+from residual_ssl.testing import SelectorContract, labels_for, random_logits
 
 
 class TestAdaMatch(SelectorContract):

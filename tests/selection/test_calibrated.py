@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from selector_contract import SelectorContract, labels_for, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import CAFSThreshold
+from residual_ssl.testing import SelectorContract, labels_for, random_logits
 
 
 class TestContract(SelectorContract):

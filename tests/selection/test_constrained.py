@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from selector_contract import SelectorContract, random_logits
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
@@ -13,6 +12,7 @@ from residual_ssl.selection import ConstrainedConvexSelector, SelectionProgram
 from residual_ssl.selection.convex import constrained
 from residual_ssl.selection.convex.layer import LayerSolution
 from residual_ssl.selection.points.bins import ReliabilityBins, correctness_table
+from residual_ssl.testing import SelectorContract, random_logits
 
 PRIOR = [0.4, 0.3, 0.15, 0.1, 0.05]
 PRIOR_3 = [0.5, 0.3, 0.2]
@@ -185,7 +185,6 @@ def test_fitting_estimates_the_prior_and_the_correctness_of_each_class() -> None
     trust = selector(logits)
     assert trust.weight[guess == 2].mean() < 0.2 * trust.weight[guess == 0].mean()
     twin = ConstrainedConvexSelector(3, band=1.0)
-    twin.nodes, twin.correctness = torch.zeros(10).double(), torch.zeros(3, 10).double()
     twin.load_state_dict(selector.state_dict())
     torch.testing.assert_close(twin(logits).weight, trust.weight)
 

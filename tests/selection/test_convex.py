@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from selector_contract import SelectorContract, random_logits
 
 from residual_ssl import ConvexSelector, Selection
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.testing import SelectorContract, random_logits
 
 GOLDEN = ("pascal_k21", "cityscapes_k19", "coco_k81", "few_k4_with_empty_image")
 Array = NDArray[np.float64]

@@ -10,13 +10,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from selector_contract import SelectorContract, random_logits
 from test_convex import GOLDEN, published_weight
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from residual_ssl import ConvexSelector
 from residual_ssl.algorithms.ema import EMATeacher
+from residual_ssl.testing import SelectorContract, random_logits
 
 
 class TestHard(SelectorContract):

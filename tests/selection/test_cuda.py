@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from selector_contract import judge, labels_for, random_logits
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector, TrustedMask
 from residual_ssl.selection import (
@@ -29,6 +28,7 @@ from residual_ssl.selection import (
     U2PLThreshold,
     UCCWeight,
 )
+from residual_ssl.testing import judge, labels_for, random_logits
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -5,10 +5,10 @@ import statistics
 
 import pytest
 import torch
-from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import SoftMatchWeight
+from residual_ssl.testing import SelectorContract, random_logits
 
 
 class TestContract(SelectorContract):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from selector_contract import SHAPES, SelectorContract, assert_same, random_logits
 from torch import Tensor, nn
 
 from residual_ssl.diagnostics import aurc
@@ -16,6 +15,7 @@ from residual_ssl.selection import LearnedConvexSelector, convex_partition
 from residual_ssl.selection.convex import learned_metric
 from residual_ssl.selection.convex.learned_metric import affinity, correctness_loss, learn_metric, partition_form
 from residual_ssl.selection.features import prediction_features
+from residual_ssl.testing import SHAPES, SelectorContract, assert_same, random_logits
 
 
 def drawn_labels(logits: Tensor, seed: int = 0) -> Tensor:

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from selector_contract import SelectorContract, random_logits
 from sklearn.mixture import GaussianMixture
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import ConsistentTeacherThreshold
+from residual_ssl.testing import SelectorContract, random_logits
 
 
 class TestPerClass(SelectorContract):

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from selector_contract import random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import OracleSelector
+from residual_ssl.testing import random_logits
 
 
 def test_weight_is_the_correctness_of_the_label() -> None:

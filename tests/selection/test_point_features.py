@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from selector_contract import random_logits
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.points.point_features import FEATURES, SECOND_FEATURES, point_features
+from residual_ssl.testing import random_logits
 
 
 def column(values: Tensor, name: str) -> Tensor:

@@ -6,13 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from selector_contract import SelectorContract, assert_same, labels_for, random_logits
 from torch import Tensor
 
 from residual_ssl import ConvexSelector, FixedThreshold
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import AdaMatchThreshold, AgreementThreshold, ReliableRegions, TrustAll
 from residual_ssl.selection.convex.reliable_regions import best_split, image_evidence, mean_around
+from residual_ssl.testing import SelectorContract, assert_same, labels_for, random_logits
 
 
 class RegionsContract(SelectorContract):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from selector_contract import random_logits
 
 from residual_ssl import FixedThreshold, Selection
+from residual_ssl.testing import random_logits
 
 
 def selection(seed: int) -> Selection:

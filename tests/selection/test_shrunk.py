@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.losses import selected_cross_entropy
 from residual_ssl.selection import ShrinkMatchThreshold
+from residual_ssl.testing import SelectorContract, random_logits
 
 
 class TestContract(SelectorContract):

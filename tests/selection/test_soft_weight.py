@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from selector_contract import SelectorContract, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import ConfidenceWeight, EntropyWeight
+from residual_ssl.testing import SelectorContract, random_logits
 
 
 class TestConfidence(SelectorContract):

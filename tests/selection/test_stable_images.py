@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from selector_contract import random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import STPlusPlusSelector
 from residual_ssl.selection.weights.st_plus_plus import image_stability
+from residual_ssl.testing import random_logits
 
 
 def mean_iou(first: list[int], second: list[int]) -> float:

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from selector_contract import SelectorContract, random_logits
 
 from residual_ssl import FixedThreshold
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import TrustAll
+from residual_ssl.testing import SelectorContract, random_logits
 
 
 class TestFixedThreshold(SelectorContract):

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from selector_contract import SelectorContract, labels_for, random_logits
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import TopFraction
+from residual_ssl.testing import SelectorContract, labels_for, random_logits
 
 
 class TestPredicted(SelectorContract):

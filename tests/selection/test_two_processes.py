@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from selector_contract import judge, labels_for, random_logits
 
 from residual_ssl import ConvexSelector, Selector
 from residual_ssl.selection import (
@@ -30,6 +29,7 @@ from residual_ssl.selection import (
     U2PLThreshold,
     selector_classes,
 )
+from residual_ssl.testing import judge, labels_for, random_logits
 
 State = dict[str, torch.Tensor]
 

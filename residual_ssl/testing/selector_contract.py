@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from residual_ssl import Selection, Selector
@@ -80,7 +80,7 @@ class SelectorContract:
 
     Attributes:
         per_sample: whether a sample's result depends on that sample alone.
-        host_free: whether the rule promises never to wait for the device, and to compile in one graph.
+        host_free: whether the selector promises never to wait for the device, and to compile in one graph.
         own_label: whether the pseudo-label is the largest logit.
         tolerance: how far weights may be from each other for another order of the points.
     """
@@ -97,7 +97,7 @@ class SelectorContract:
         return judge(self.make(), logits, valid)
 
     def trained(self) -> Selector:
-        """The rule after a few steps of training, with labels where it learns from them."""
+        """The selector after a few steps of training, with labels where it learns from them."""
         selector = self.make()
         for step in range(3):
             self.train_step(selector, step)
@@ -108,8 +108,14 @@ class SelectorContract:
         selector.update_from_labels(labelled, labels_for(labelled, step))
         return judge(selector, random_logits((3, 5, 7, 5), torch.float32, seed=200 + step))
 
-    @pytest.mark.parametrize("shape", SHAPES)
-    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize(
+        ("shape", "dtype"),
+        [
+            *((shape, torch.float32) for shape in SHAPES),
+            *((SHAPES[1], dtype) for dtype in (torch.float64, torch.float16, torch.bfloat16)),
+        ],
+        ids=str,
+    )
     def test_shapes_dtypes_and_ranges(self, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         logits = random_logits(shape, dtype)
         chosen = self._judge(logits)
@@ -194,7 +200,7 @@ class SelectorContract:
 
     def test_a_batch_equals_the_loop_over_its_samples(self) -> None:
         if not self.per_sample:
-            pytest.skip("the rule looks at the whole batch")
+            pytest.skip("the selector looks at the whole batch")
         logits = random_logits((4, 5, 8, 8))
         whole = self._judge(logits)
         parts = [self._judge(sample.unsqueeze(0)) for sample in logits]
@@ -241,7 +247,7 @@ class SelectorContract:
 
     def test_nothing_waits_for_the_device(self) -> None:
         if not self.host_free:
-            pytest.skip("the rule solves its program on the host")
+            pytest.skip("the selector solves its program on the host")
         selector, logits = self.trained(), random_logits((2, 5, 6, 6), torch.float32)
         target, valid = labels_for(logits), torch.ones(2, 6, 6, dtype=torch.bool)
         with NothingWaits():
@@ -250,7 +256,7 @@ class SelectorContract:
 
     def test_it_compiles_in_one_graph(self) -> None:
         if not self.host_free:
-            pytest.skip("the rule solves its program on the host")
+            pytest.skip("the selector solves its program on the host")
         eager, traced = self.trained(), self.trained()
         logits = random_logits((2, 5, 6, 6), torch.float32)
         torch.compiler.reset()
@@ -262,6 +268,68 @@ class SelectorContract:
         for name, value in eager.state_dict().items():
             torch.testing.assert_close(traced.state_dict()[name], value)
 
+    def test_a_first_call_under_inference_mode_leaves_a_state_that_can_be_trained(self) -> None:
+        selector, plain = self.make().eval(), self.make()
+        logits = random_logits((3, 5, 7, 5), torch.float32)
+        with torch.inference_mode():
+            judge(selector, logits)
+        selector.train()
+        for step in range(2):
+            assert_same(self.train_step(selector, step), self.train_step(plain, step))
+
+    def test_a_selector_made_and_moved_under_inference_mode_can_be_trained(self) -> None:
+        with torch.inference_mode():
+            selector = self.make().to("cpu", torch.float64)
+        plain = self.make()
+        for step in range(2):
+            assert_same(self.train_step(selector, step), self.train_step(plain, step))
+
+    def test_a_first_call_without_gradients_leaves_a_state_that_can_be_trained(self) -> None:
+        selector = self.make().eval()
+        with torch.no_grad():
+            judge(selector, random_logits((3, 5, 7, 5), torch.float32))
+        assert_same(self.train_step(selector.train(), 0), self.train_step(self.make(), 0))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+    def test_memory_keeps_value_and_dtype_when_the_network_around_it_is_cast(self, dtype: torch.dtype) -> None:
+        selector = self.trained()
+        before = copy.deepcopy(selector.state_dict())
+        nn.ModuleList([selector]).to(dtype)
+        for name, value in selector.state_dict().items():
+            assert value.dtype == before[name].dtype, name
+            assert torch.equal(value, before[name]), name
+            assert not value.is_floating_point() or value.dtype.itemsize >= 4, name
+        plain = self.make()
+        plain.load_state_dict(before)
+        assert_same(self.train_step(selector, 3), self.train_step(plain, 3))
+
+    @pytest.mark.parametrize("shape", [(0, 5, 4, 4), (3, 5, 0, 4)], ids=str)
+    def test_a_batch_without_points_gives_an_empty_selection(self, shape: tuple[int, ...]) -> None:
+        selector = self.trained()
+        for mode in (True, False):
+            chosen = judge(selector.train(mode), torch.zeros(shape))
+            assert chosen.coverage == 0
+            assert all(value.shape == (shape[0], *shape[2:]) for value in fields_of(chosen).values())
+            assert chosen.target is None or chosen.target.shape == shape
+            assert chosen.negative is None or chosen.negative.shape == shape
+        assert all(bool(value.isfinite().all()) for value in selector.state_dict().values())
+
+    def test_needs_say_what_the_selector_takes(self) -> None:
+        selector, logits = self.make(), random_logits((3, 5, 7, 5), torch.float32)
+        before = copy.deepcopy(selector.state_dict())
+        target = labels_for(logits)
+        selector.update_from_labels(logits, target)
+        learned = any(not torch.equal(value, before[name]) for name, value in selector.state_dict().items())
+        assert selector.needs.labels or not learned
+        selector.on_train_start(7)
+        selector.on_train_start(9)
+        if not selector.needs.fit:
+            judge(selector, logits)
+        for name in selector.needs.evidence:
+            without = {key: value for key, value in evidence_for(selector, logits).items() if key != name}
+            with pytest.raises(TypeError, match=name):
+                selector(logits, **without)
+
     def test_wrong_input_is_named(self) -> None:
         with pytest.raises(ValueError, match=r"logits: got torch.int64"):
             self._judge(torch.zeros(2, 5, dtype=torch.int64))
@@ -271,3 +339,9 @@ class SelectorContract:
             self._judge(torch.zeros(2, 5, 4), torch.ones(2, 3, dtype=torch.bool))
         with pytest.raises(ValueError, match=r"valid: got torch.float32"):
             self._judge(torch.zeros(2, 5, 4), torch.ones(2, 4))
+        with pytest.raises(ValueError, match=r"logits: got shape \(6,\)"):
+            self.make()(torch.zeros(6))
+        with pytest.raises(ValueError, match=r"logits: got list"):
+            self.make()([[0.0, 1.0]])  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"valid: got list"):
+            self.make()(torch.zeros(2, 5), [True, False])  # type: ignore[arg-type]
