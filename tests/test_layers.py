@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom to the top: a layer imports from itself and from those before it.
 LAYERS = (
     *("errors", "runtime", "selection", "perturbations", "losses", "models", "data", "diagnostics", "task", "config"),
-    *("algorithms", "engine", "tasks", "commands", "cli"),
+    *("algorithms", "engine", "tasks", "testing", "commands", "cli"),
 )
 PACKAGE = "residual_ssl"
 
