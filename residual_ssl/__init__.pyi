@@ -1,10 +1,10 @@
 from .algorithms import Algorithm as Algorithm
 from .algorithms import EMATeacher as EMATeacher
 from .algorithms.estimator import SelfTrainingClassifier as SelfTrainingClassifier
-from .commands.api import compose as compose
 from .commands.api import evaluate as evaluate
-from .commands.api import predict as predict
+from .commands.predict import predict as predict
 from .config.allowed_targets import allow as allow
+from .config.composition import compose as compose
 from .engine import RunResult as RunResult
 from .engine import train as train
 from .errors import ResidualSSLError as ResidualSSLError

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from residual_ssl.commands.comparison import Comparison, Predictions, build_selectors, compare, write_comparison
 from residual_ssl.commands.comparison.saved import SavedArray, Source
+from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.export import Exported, export_onnx
 from residual_ssl.commands.predict import predict
 from residual_ssl.config.components import build
@@ -37,7 +38,7 @@ def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
     Raises:
         MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
     """
-    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device))
     batch = trained.config.get("evaluation_batch", 1)
     return {"step": trained.step, **evaluate_model(trained.task, trained.model, trained.device, batch=batch)}
 

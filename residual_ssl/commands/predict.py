@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.input_files import input_files, result_names
 from residual_ssl.commands.prediction_table import TABLE_NAME, write_table
 from residual_ssl.commands.tiled import SIDE, WHOLE, tiled_selection
@@ -56,7 +57,7 @@ def predict(
         ConfigError: a result that would replace a file of another origin; nothing is replaced.
         IncompleteError: some inputs cannot be predicted; names them, after all others are done.
     """
-    trained = load_run(run, checkpoint_name=checkpoint_name, device=device)
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device))
     files = input_files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
     selector = judging_selector(trained)
     written: list[Path] = []

@@ -20,6 +20,8 @@ class WrittenFiles:
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"out: {folder} is a file, expected a folder for the results; give another one")
         self.folder = folder
         listed = folder / _LIST
         self._known = set(listed.read_text(encoding="utf-8").splitlines()) if listed.is_file() else set()

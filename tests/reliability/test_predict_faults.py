@@ -119,6 +119,15 @@ def test_tiles_give_what_the_whole_image_gives_where_the_network_sees_no_further
         torch.testing.assert_close(getattr(tiled, name), getattr(whole, name))
 
 
+@pytest.mark.parametrize("device", ["foo", "cuda:99", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str
+) -> None:
+    file = photo(tmp_path / "1.png")
+    assert main(["predict", str(run), str(file), "--out", str(tmp_path / "out"), "--device", device]) == 2
+    assert f"device: got {device!r}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("tile", ["twelve", "8", "-1"])
 def test_a_tile_that_is_none_is_named(tile: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = photo(tmp_path / "1.png")

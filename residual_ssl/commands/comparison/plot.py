@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from residual_ssl.commands.comparison.compare import Comparison, Row
-from residual_ssl.commands.report.curves import COLOURS, MARKERS, STYLES, plain
+from residual_ssl.commands.report.curves import COLOURS, MARKERS, STYLES, as_text, plain
 from residual_ssl.diagnostics import RankingCurve
 
 _GRID = torch.linspace(0.005, 1, 400, dtype=torch.float64)
@@ -51,7 +51,10 @@ def risk_coverage_plot(comparison: Comparison) -> Figure:
         axes.set_xlim(0, 102)
         plain(axes)
     risk.set_ylim(bottom=-0.02 * risk.get_ylim()[1])
-    figure.legend(*risk.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=10.5)
+    legend = figure.legend(
+        *risk.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=10.5
+    )
+    as_text(legend)
     return figure
 
 

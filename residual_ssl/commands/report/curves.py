@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from residual_ssl.commands.report.runs import FinishedRun
@@ -37,8 +38,17 @@ def curves(runs: Sequence[FinishedRun]) -> Figure:
         plain(axes)
         if not any(len(np.atleast_1d(line.get_xdata())) for line in drawn):
             axes.text(0.5, 0.5, "no run has any", transform=axes.transAxes, ha="center", color="#555555", fontsize=11)
-    figure.legend(handles=lines, loc="outside upper center", ncols=min(len(runs), 5), frameon=False, fontsize=11)
+    legend = figure.legend(
+        handles=lines, loc="outside upper center", ncols=min(len(runs), 5), frameon=False, fontsize=11
+    )
+    as_text(legend)
     return figure
+
+
+def as_text(legend: Legend) -> None:
+    """Show the names in a legend as they are: a dollar sign of the user's begins no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _curve(axes: Axes, run: FinishedRun, index: int, key: str, scale: float) -> Line2D:
@@ -46,7 +56,7 @@ def _curve(axes: Axes, run: FinishedRun, index: int, key: str, scale: float) -> 
     (line,) = axes.plot(
         [step for step, _ in points],
         [value for _, value in points],
-        label=run.name,
+        label=f" {run.name}",  # matplotlib leaves out labels that begin with an underscore
         color=COLOURS[index % len(COLOURS)],
         linestyle=STYLES[index // len(COLOURS) % len(STYLES)],
         marker=MARKERS[index % len(MARKERS)],
