@@ -12,6 +12,7 @@ from .convex.separation import reliability_weight as reliability_weight
 from .features import Features as Features
 from .features import prediction_features as prediction_features
 from .needs import Needs as Needs
+from .points.units import from_probabilities as from_probabilities
 from .selection import Selection as Selection
 from .selector import Selector as Selector
 from .thresholds.adamatch import AdaMatchThreshold as AdaMatchThreshold
@@ -78,6 +79,7 @@ __all__ = [
     "WrapperSelector",
     "convex_partition",
     "described",
+    "from_probabilities",
     "prediction_features",
     "reliability_weight",
     "selector_classes",

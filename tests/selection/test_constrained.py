@@ -185,7 +185,6 @@ def test_fitting_estimates_the_prior_and_the_correctness_of_each_class() -> None
     trust = selector(logits)
     assert trust.weight[guess == 2].mean() < 0.2 * trust.weight[guess == 0].mean()
     twin = ConstrainedConvexSelector(3, band=1.0)
-    twin.nodes, twin.correctness = torch.zeros(10).double(), torch.zeros(3, 10).double()
     twin.load_state_dict(selector.state_dict())
     torch.testing.assert_close(twin(logits).weight, trust.weight)
 

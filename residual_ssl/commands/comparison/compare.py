@@ -14,6 +14,7 @@ from residual_ssl.commands.comparison.predictions import PredictionBatch, Predic
 from residual_ssl.diagnostics import RankingCurve, SelectionDiagnostics, SelectionMetrics
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import OracleSelector, Selector, TrustAll
+from residual_ssl.selection.points.units import warn_of_probabilities
 
 _ALWAYS = ("none", "oracle")
 
@@ -93,6 +94,8 @@ def compare(
     known = 0
     parts = -(-len(predictions.logits) // batch)
     for part in tqdm(predictions.batches(batch, device), total=parts, disable=None, desc="select"):
+        if not known:
+            warn_of_probabilities(part.logits)
         known += int((part.labels != predictions.ignore_index).sum())
         for name, rule in rules.items():
             try:
