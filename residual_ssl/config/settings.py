@@ -118,7 +118,10 @@ class Settings:
         if found:
             raise ConfigError("\n".join(found))
         whole = {name for name in _MINIMA if "int" in str(known[name].type)}
-        return cls(**{key: int(v) if key in whole and isinstance(v, float) else v for key, v in config.items()})
+        values: dict[str, Any] = {
+            key: int(value) if key in whole and isinstance(value, float) else value for key, value in config.items()
+        }
+        return cls(**values)
 
 
 def _number_faults(config: Mapping[str, Any]) -> list[str]:
