@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -55,7 +57,7 @@ def tiled_selection(
             for name in JudgedPoints._fields if whole else _MAPS:
                 value: Tensor = getattr(found, name)[0].cpu()
                 maps.setdefault(name, torch.zeros(height, width, dtype=value.dtype))[place] = value
-    values = {name: value.unsqueeze(0) for name, value in maps.items()}
+    values: dict[str, Any] = {name: value.unsqueeze(0) for name, value in maps.items()}
     if whole:
         no_logits = torch.empty(0)
         return label, selector.judge(JudgedPoints(**values), no_logits)

@@ -14,6 +14,7 @@ from residual_ssl.config.components import TARGET
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine import training
 from residual_ssl.engine.records.result import RunResult
+from residual_ssl.engine.records.run_files import snapshot_name
 from residual_ssl.errors import ConfigError
 from residual_ssl.runtime.files import copy_file
 from residual_ssl.runtime.seeds import mixed_seed
@@ -117,7 +118,7 @@ def _filled(settings: Any, previous: RunResult) -> Any:
         return str(previous.run_dir / "last.pt")
     if settings == SNAPSHOTS:
         numbers = range(1, json.loads((previous.run_dir / "config.json").read_text())["snapshots"] + 1)
-        return [str(previous.run_dir / training.snapshot_name(number)) for number in numbers]
+        return [str(previous.run_dir / snapshot_name(number)) for number in numbers]
     return settings
 
 

@@ -22,9 +22,9 @@ from residual_ssl.engine.interruption import StopRequested, stop_requests
 from residual_ssl.engine.records.collapse import CollapseWatch
 from residual_ssl.engine.records.divergence import SkippedSteps, check_loss, diverged, network_error, skipped_error
 from residual_ssl.engine.records.metrics import RunningMeans
-from residual_ssl.engine.records.result import RunResult, training_metrics
-from residual_ssl.engine.records.resume import BEST, stored_run
-from residual_ssl.engine.records.run_files import RunFiles
+from residual_ssl.engine.records.result import RunResult, missing_metrics_note, training_metrics
+from residual_ssl.engine.records.resume import BEST, processes_by_step, stored_run
+from residual_ssl.engine.records.run_files import RunFiles, snapshot_name
 from residual_ssl.engine.records.run_log import RunLog
 from residual_ssl.engine.setup.devices import gpu_memory_gib, is_main_process
 from residual_ssl.engine.setup.effective import EFFECTIVE_NAME
@@ -83,7 +83,8 @@ class Run:
         self.seconds: float = stored["seconds"] if stored else 0.0
         self.best: dict[str, float] = stored["best"] if stored else {}
         self.last: dict[str, float] = stored["last"] if stored else {}
-        self._processes = _processes(stored, self.step, prepared)
+        self._processes = processes_by_step(stored, self.step, prepared)
+        self._effective = {**prepared.effective, "processes_from_step": self._processes}
         self._skipped = SkippedSteps(stored.get("skipped", 0) if stored else 0)
         self._files = RunFiles(prepared, self._progress, stored)
         timeout = self.settings.timeout
@@ -104,7 +105,7 @@ class Run:
         prepared = self.prepared
         if self._main:
             write_json(self.run_dir / "config.json", asdict(self.settings))
-            write_json(self.run_dir / EFFECTIVE_NAME, self._effective())
+            write_json(self.run_dir / EFFECTIVE_NAME, self._effective)
         prepared.show_effective(self.step)
         self._watch.rates(prepared.effective["learning_rates"])
         log = RunLog(self.run_dir, self.step) if self._main else None
@@ -269,17 +270,9 @@ class Run:
             "processes": self._processes,
         }
 
-    def _effective(self) -> dict[str, Any]:
-        return {**self.prepared.effective, "processes_from_step": self._processes}
-
     def _result(self) -> RunResult:
         prepared = self.prepared
-        if not prepared.data.counts.get("validation"):
-            note = f"there was no validation set: nothing is measured, and {BEST} is the last network"
-        elif prepared.task.main_metric not in self.last:
-            note = f"{prepared.task.main_metric} is not known: no point of the validation set has a label"
-        else:
-            note = ""
+        note = missing_metrics_note(prepared.data.counts, prepared.task.main_metric, self.last)
         if note:
             prepared.show(note)
         result = RunResult(
@@ -291,7 +284,7 @@ class Run:
             gpu_memory_gib(prepared.accelerator.device),
             prepared.data.epoch_steps,
             prepared.task.main_metric,
-            self._effective(),
+            self._effective,
             self._skipped.total,
             note,
         )
@@ -302,26 +295,6 @@ class Run:
     def _score(self) -> dict[str, str]:
         metric = self.prepared.task.main_metric
         return {metric: f"{self.last[metric]:.1f}"} if metric in self.last else {}
-
-
-def snapshot_name(number: int) -> str:
-    """File of a run's ``number``-th snapshot, from 1 on."""
-    return f"snapshot-{number}.pt"
-
-
-def _processes(stored: Mapping[str, Any] | None, step: int, prepared: PreparedRun) -> dict[str, int]:
-    """Number of processes by the step from which a run had it; a change is said."""
-    count = prepared.accelerator.num_processes
-    history: dict[str, int] = dict(stored.get("processes", {})) if stored else {}
-    before = next(reversed(history.values()), None)
-    if before not in (None, count) and prepared.accelerator.is_main_process:
-        warnings.warn(
-            f"processes: the run continues on {count}, before it had {before}. The order of samples and their views "
-            "stay; BatchNorm normalises over shares of another size, unless sync_batchnorm=true",
-            ResidualSSLWarning,
-            stacklevel=3,
-        )
-    return history if before == count else {**history, str(step): count}
 
 
 _SHOWN = ("train/loss", "train/coverage", "train/purity")

@@ -1,11 +1,11 @@
-from .selector_contract import SHAPES as SHAPES
+from .predictions import SHAPES as SHAPES
+from .predictions import assert_same as assert_same
+from .predictions import evidence_for as evidence_for
+from .predictions import fields_of as fields_of
+from .predictions import judge as judge
+from .predictions import labels_for as labels_for
+from .predictions import random_logits as random_logits
 from .selector_contract import SelectorContract as SelectorContract
-from .selector_contract import assert_same as assert_same
-from .selector_contract import evidence_for as evidence_for
-from .selector_contract import fields_of as fields_of
-from .selector_contract import judge as judge
-from .selector_contract import labels_for as labels_for
-from .selector_contract import random_logits as random_logits
 
 __all__ = [
     "SHAPES",

@@ -85,3 +85,12 @@ def training_metrics(run_dir: Path) -> dict[str, float]:
     names = sorted({key for row in rows for key in row if key.startswith("train/")})
     values = {name: [row[name] for row in rows if name in row] for name in names}
     return {name.removeprefix("train/"): sum(found) / len(found) for name, found in values.items()}
+
+
+def missing_metrics_note(counts: Mapping[str, int], metric: str, last: Mapping[str, float]) -> str:
+    """Say why a run has no metric, or not its main one; nothing where it has."""
+    if not counts.get("validation"):
+        return "there was no validation set: nothing is measured, and best.pt is the last network"
+    if metric not in last:
+        return f"{metric} is not known: no point of the validation set has a label"
+    return ""

@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from residual_ssl.config.settings import Settings
 from residual_ssl.errors import CheckpointError, ConfigError, ResidualSSLWarning
 from residual_ssl.runtime import checkpoint
+
+if TYPE_CHECKING:
+    from residual_ssl.engine.setup.prepared import PreparedRun
 
 LAST, PREVIOUS, BEST = "last.pt", "last-previous.pt", "best.pt"
 # Settings that may differ when a run is continued: they change no result.
@@ -119,3 +122,18 @@ def _last_checkpoint(run_dir: Path) -> tuple[Path, dict[str, Any]] | None:
         f"{fault}; the run continues from {PREVIOUS}, step {stored.get('step')}", ResidualSSLWarning, stacklevel=3
     )
     return previous, stored
+
+
+def processes_by_step(stored: Mapping[str, Any] | None, step: int, prepared: PreparedRun) -> dict[str, int]:
+    """Number of processes by the step from which a run had it; a change is said."""
+    count = prepared.accelerator.num_processes
+    history: dict[str, int] = dict(stored.get("processes", {})) if stored else {}
+    before = next(reversed(history.values()), None)
+    if before not in (None, count) and prepared.accelerator.is_main_process:
+        warnings.warn(
+            f"processes: the run continues on {count}, before it had {before}. The order of samples and their views "
+            "stay; BatchNorm normalises over shares of another size, unless sync_batchnorm=true",
+            ResidualSSLWarning,
+            stacklevel=3,
+        )
+    return history if before == count else {**history, str(step): count}

@@ -114,3 +114,8 @@ class RunFiles:
         if selector is not None:  # its memory, so that it judges predictions as it judged in training
             content["selector"] = selector.state_dict()
         return content
+
+
+def snapshot_name(number: int) -> str:
+    """File of a run's ``number``-th snapshot, from 1 on."""
+    return f"snapshot-{number}.pt"
