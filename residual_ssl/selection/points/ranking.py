@@ -77,6 +77,11 @@ def class_counts(label: Tensor, keep: Tensor, num_classes: int) -> Tensor:
 
 
 def label_counts(target: Tensor, ignore_index: int, num_classes: int) -> Tensor:
-    """Number of labels of each class, int64 ``(K,)``, of class ids of any shape; ``ignore_index`` does not count."""
-    known = (target != ignore_index).reshape(1, -1)
+    """Number of labels of each class, int64 ``(K,)``, of class ids of any shape; others do not count."""
+    known = known_labels(target, ignore_index, num_classes).reshape(1, -1)
     return class_counts(torch.where(known, target.reshape(1, -1), 0), known, num_classes)[0]
+
+
+def known_labels(target: Tensor, ignore_index: int, num_classes: int) -> Tensor:
+    """Where labels are class ids in [0, K), bool of the shape of ``target``; neither ignored nor of no class."""
+    return (target != ignore_index) & (target >= 0) & (target < num_classes)

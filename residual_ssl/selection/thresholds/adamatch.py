@@ -7,6 +7,7 @@ from torch import Tensor
 
 from residual_ssl.selection.arguments import check_confidence, check_momentum
 from residual_ssl.selection.features import JudgedPoints, judged_points
+from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -48,7 +49,7 @@ class AdaMatchThreshold(Selector):
         self.add_state("labelled", torch.ones(()), "mean")
 
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
-        points = judged_points(logits.detach(), target != ignore_index)
+        points = judged_points(logits.detach(), known_labels(target, ignore_index, logits.shape[1]))
         count = points.valid.sum()
         self.moved("labelled", points.confidence.sum() / count.clamp(min=1), self.momentum, count)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_confidence, check_momentum
 from residual_ssl.selection.features import JudgedPoints, judged_points
+from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -71,7 +72,7 @@ class CAFSThreshold(Selector):
         if not self.training:
             return
         self.size_states(logits.shape[1])
-        points = judged_points(logits.detach(), target != ignore_index)
+        points = judged_points(logits.detach(), known_labels(target, ignore_index, logits.shape[1]))
         # A confidence counts for the highest multiple of 1/_BINS that it reaches.
         below = (points.confidence.flatten() * _BINS).long().clamp(0, _BINS - 1)
         place = points.label.flatten() * _BINS + below

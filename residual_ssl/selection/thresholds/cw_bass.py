@@ -11,6 +11,7 @@ from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_confidence, check_momentum
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.needs import Needs
+from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -90,7 +91,7 @@ class CWBASSThreshold(Selector):
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.strict is None or not self.training:
             return
-        points = judged_points(logits.detach(), target != ignore_index)
+        points = judged_points(logits.detach(), known_labels(target, ignore_index, logits.shape[1]))
         sure = points.valid & (points.confidence >= self.strict)
         found = torch.stack([(sure & (points.label == target)).sum(), sure.sum()]).to(self.kept.dtype)
         self.kept.mul_(self.momentum).add_(self.reduced("kept", found))

@@ -10,6 +10,7 @@ from torch import Tensor
 from residual_ssl.selection.arguments import check_confidence, check_positive
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.points.schedule import ScheduledSelector
 from residual_ssl.selection.selection import Selection
 
@@ -69,7 +70,7 @@ class DashThreshold(ScheduledSelector):
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if not self.training:
             return
-        points = judged_points(logits.detach(), target != ignore_index)
+        points = judged_points(logits.detach(), known_labels(target, ignore_index, logits.shape[1]))
         logs = log_probabilities(logits, points)
         known = torch.where(points.valid, target, torch.zeros_like(target))
         losses = torch.where(points.valid, -logs.gather(1, known.unsqueeze(1)).squeeze(1), 0.0)

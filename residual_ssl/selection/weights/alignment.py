@@ -11,6 +11,7 @@ from torch import Tensor
 from residual_ssl.selection.arguments import check_choice, check_momentum
 from residual_ssl.selection.features import judged_points
 from residual_ssl.selection.points.probabilities import log_probabilities, mean_probabilities
+from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.points.starts import uniform
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -72,7 +73,7 @@ class DistributionAlignment(WrapperSelector):
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         if self.training and self.prior == "labelled":
             self.size_states(logits.shape[1])
-            points = judged_points(logits, target != ignore_index)
+            points = judged_points(logits, known_labels(target, ignore_index, logits.shape[1]))
             mean = mean_probabilities(log_probabilities(logits, points), points.valid)
             self.moved("wanted", mean, self.momentum, points.valid.sum())
         super().update_from_labels(logits, target, ignore_index)
