@@ -85,9 +85,19 @@ def require_evaluable(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: naming all entries that are missing.
     """
+    _require_current(content, path)
     require(content, _TO_EVALUATE, path)
     if missing := [name for name in ("task", "algorithm") if not isinstance(content["config"].get(name), Mapping)]:
         raise CheckpointError(f"checkpoint {path}: its configuration lacks {', '.join(missing)}; it builds no network")
+
+
+def _require_current(content: Mapping[str, Any], path: Path) -> None:
+    version = content.get("format", 1)
+    if version < FORMAT:
+        raise CheckpointError(
+            f"checkpoint {path}: is of format {version}, from before selectors and modules had their present names "
+            "(CHANGELOG, Renamed); start a new run from its weights, init_from=…, or use the version that wrote it"
+        )
 
 
 def require_continuable(content: Mapping[str, Any], path: Path) -> None:
@@ -98,6 +108,7 @@ def require_continuable(content: Mapping[str, Any], path: Path) -> None:
     """
     if "optimizer" not in content:
         raise CheckpointError(f"checkpoint {path}: holds weights only, training cannot be continued from it")
+    _require_current(content, path)
     require(content, _TO_CONTINUE, path)
     require_evaluable(content, path)
 

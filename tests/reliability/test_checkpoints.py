@@ -100,6 +100,7 @@ MALFORMED: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a negative step": (replaced("step", -1), "step is -1"),
     "class names of numbers": (replaced("class_names", [1, 2]), "class_names are no texts"),
     "a later format": (replaced("format", 99), "is of format 99"),
+    "an earlier format": (replaced("format", 1), "is of format 1, from before selectors and modules had their present"),
 }
 
 
