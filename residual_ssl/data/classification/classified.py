@@ -163,10 +163,13 @@ class JoinedSamples:
 def class_ids(
     raw: Sequence[int | str | None], classes: Sequence[str], names: Sequence[str] | None, source: str
 ) -> tuple[int | None, ...]:
-    """Class ids of the labels that a dataset holds.
+    """Class ids of the labels that a dataset holds; the wanted classes decide what a number means.
+
+    Where the classes are themselves numbers, "1", "2", "3", a label 1 is of the class "1". Where they are words,
+    numbers are ids, 0 … K-1. Truth values are the classes "False" and "True".
 
     Args:
-        raw: a label of each sample: a name; an id; None or an id below 0 where there is none.
+        raw: a label of each sample: a name; a number; a truth value; None or a number below 0 where there is none.
         classes: names of the wanted classes, in the order of their ids.
         names: what the ids of the dataset mean; None where they are the wanted ones already.
         source: names the dataset in messages.
@@ -175,24 +178,30 @@ def class_ids(
         Ids in ``classes``; :data:`OUTSIDE` for classes that are not among them, None without a label.
 
     Raises:
-        ConfigError: wanted classes that the dataset does not have, or that are no names.
+        ConfigError: wanted classes that the dataset does not have, or that are no names; numbers in the dataset for
+            classes of which some are numbers and some words; truth values for other classes.
 
     Example:
         >>> class_ids([0, 2, -1, 1], ["dog", "cat"], ["cat", "car", "dog"], "pets")
         (1, 0, None, -1)
+        >>> class_ids([1, 3, 2], ["3", "2", "1"], None, "levels")
+        (2, 0, 1)
     """
-    numbers = [name for name in classes if not isinstance(name, str)]
-    if numbers:
-        raise ConfigError(f"classes: got {numbers[0]!r}, expected names, strings; quote it, as '{numbers[0]}'")
+    _check_names(classes)
     wanted = {name: place for place, name in enumerate(classes)}
-    if names is None and any(isinstance(label, str) for label in raw):
+    spoken = names is None and any(isinstance(label, str) for label in raw)
+    if names is None and not spoken:
+        raw = _named_by_classes(raw, classes, source)
+    if spoken:
         names = sorted({label for label in raw if isinstance(label, str)})
     if names is not None:
         strange = [name for name in classes if name not in names]
         if strange:
+            near = {_plain(name): name for name in names}
+            meant = [f"{name!r} is {near[_plain(name)]!r} there" for name in strange if _plain(name) in near]
             raise ConfigError(
                 f"classes: {some(strange)} not among those of {source}, which are {some(list(names), 20)}; name them "
-                "as it does"
+                f"as it does{f' ({some(meant)})' if meant else ''}"
             )
 
     def meaning(label: int | str | None) -> int | None:
@@ -201,8 +210,54 @@ def class_ids(
         if isinstance(label, str):
             return wanted.get(label, OUTSIDE)
         if names is not None:
+            if label >= len(names):
+                raise ConfigError(f"labels: got id {label} in {source}, which names {len(names)} classes")
             return wanted.get(names[label], OUTSIDE)
         return int(label) if label < len(classes) else OUTSIDE
 
     known = {label: meaning(label) for label in set(raw)}
     return tuple(known[label] for label in raw)
+
+
+def _check_names(classes: Sequence[str]) -> None:
+    for name in classes:
+        if isinstance(name, bool):
+            raise ConfigError(
+                f"classes: got {name!r}, expected names; YAML reads no, yes, off, on, false and true as truth values "
+                'unless they are quoted: "no", "yes"'
+            )
+        if not isinstance(name, str):
+            raise ConfigError(f"classes: got {name!r}, expected names, strings; quote it, as '{name}'")
+
+
+def _named_by_classes(
+    raw: Sequence[int | str | None], classes: Sequence[str], source: str
+) -> Sequence[int | str | None]:
+    """Numbers and truth values as names, where the classes are such; as they are where numbers are ids."""
+    if any(isinstance(label, bool) for label in raw):
+        spelled = {_plain(name): name for name in classes}
+        if not {"false", "true"} & set(spelled):
+            raise ConfigError(
+                f"classes: got {some(list(classes))} for {source}, whose labels are truth values; name the classes "
+                "False and True"
+            )
+        return [label if label is None else spelled.get(str(label).lower(), str(label)) for label in raw]
+    if not any(isinstance(label, int) and label >= 0 for label in raw):
+        return raw
+    numbers = [name for name in classes if name.strip().lstrip("-").isdecimal()]
+    if not numbers:
+        return raw
+    if len(numbers) < len(classes):
+        words = [name for name in classes if name not in numbers]
+        raise ConfigError(
+            f"classes: got the numbers {some(numbers)} and the words {some(words)} for {source}, whose labels are "
+            "numbers: are these names or ids? Name all classes by numbers, or all by words in the order of their ids"
+        )
+    spelled = {str(int(name)): name for name in classes}
+    named = [None if label is None else spelled.get(str(label), str(label)) for label in raw]
+    # A number below 0 that is no class marks a sample without a label.
+    return [label if label in classes or label is None or not label.startswith("-") else None for label in named]
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()

@@ -75,10 +75,12 @@ def class_column(table: Any, column: str, classes: Sequence[str], source: str) -
     kind = table.features.get(column)
     stored = kind.dtype if isinstance(kind, Value) else ""
     labels = list(table[column]) if column in table.features else []
+    if stored.startswith("float"):  # an empty cell may be no number, NaN
+        labels = [None if label is None or label != label else label for label in labels]
     if stored.startswith("float") and all(label is None or label.is_integer() for label in labels):
         # Ids next to empty cells of a CSV file are read as floating numbers.
         labels, stored = [None if label is None else int(label) for label in labels], "int64"
-    if not (isinstance(kind, ClassLabel) or stored.startswith(("int", "uint", "string", "large_string"))):
+    if not (isinstance(kind, ClassLabel) or stored.startswith(("int", "uint", "string", "large_string", "bool"))):
         raise ConfigError(
             f"label: got column {column!r} of {source}, "
             f"{'which is not there' if kind is None else f'which holds {kind}'}; expected names or ids of classes, one "
