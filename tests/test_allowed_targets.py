@@ -47,7 +47,7 @@ OF_OURS = [
     "residual_ssl.runtime.checkpoint.save",
     "residual_ssl.config.components.build",
     "residual_ssl.config.allowed_targets.allow",
-    "residual_ssl.data.splits.make_split",
+    "residual_ssl.data.make_split",
     "residual_ssl.cli.main",
 ]
 

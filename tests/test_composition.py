@@ -276,6 +276,14 @@ def test_a_wrong_override_gives_one_clear_line(override: str, message: str) -> N
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_relative_folder_of_data_is_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    given = ["dataset=folders", "dataset.classes=[a,b]", "dataset.labelled=2"]
+    assert compose([*given, "dataset.root=data"])["task"]["source"]["root"] == str(tmp_path / "data")
+    assert compose([*given, "dataset.root=nowhere"])["task"]["source"]["root"] == "nowhere"
+
+
 def test_a_missing_config_folder_is_named() -> None:
     with pytest.raises(MissingDataError, match=r"config_dir: got /nowhere"):
         compose(config_dir="/nowhere")

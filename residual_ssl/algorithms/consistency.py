@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -89,6 +90,8 @@ class ConsistencyAlgorithm(Algorithm):
         self.needs_unlabelled = bool(branches)
 
     def attach(self, model: nn.Module) -> None:
+        if self.feature is not None or self.view_features is not None:
+            _check_perturbs_features(model)
         if self.ema_decay is not None:
             self.teacher = EMATeacher(model, self.ema_decay)
         elif self.teacher_from:
@@ -187,6 +190,16 @@ class ConsistencyAlgorithm(Algorithm):
 
     def evaluated(self, model: nn.Module) -> nn.Module:
         return self.teacher.model if isinstance(self.teacher, EMATeacher) else model
+
+
+def _check_perturbs_features(model: nn.Module) -> None:
+    """Refuse a network that maps inputs to logits and offers no way to perturb its features."""
+    if len(inspect.signature(model.forward).parameters) < 2:
+        raise ConfigError(
+            f"model: {type(model).__name__} maps inputs to logits alone, and this algorithm perturbs features; give a "
+            "model with encode and decode (a subclass of residual_ssl.models.SegmentationModel, or ClassificationModel) "
+            "or choose an algorithm without a feature branch, algorithm=fixmatch"
+        )
 
 
 # What a selector may ask for, and how to have it.

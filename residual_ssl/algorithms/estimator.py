@@ -1,8 +1,9 @@
-"""A selection rule around any scikit-learn classifier: self-training with weighted pseudo-labels."""
+"""A selector around any scikit-learn classifier: self-training with weighted pseudo-labels."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from typing import Any, NamedTuple
 
@@ -10,16 +11,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.utils import get_tags
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    has_fit_parameter,
+    validate_data,
+)
 
+from residual_ssl.algorithms.marked_labels import marked_labels, unlabelled_mark
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 from residual_ssl.selection import ConvexSelector, Selection, Selector
 
+_INNER = "selector__"
+
 
 class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
-    """Self-training of a scikit-learn classifier with the pseudo-labels that a selection rule trusts.
+    """Self-training of a scikit-learn classifier with the pseudo-labels that a selector trusts.
 
     The classifier learns from the labelled rows. Then, in each round, it predicts the unlabelled rows, the rule judges
     all of these predictions as one batch, and a fresh copy learns from the labelled rows (weight 1) and the unlabelled
@@ -47,7 +57,9 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             were judged.
 
     ``fit(X, y)`` takes dense or sparse rows ``X (n, D)`` and ``y (n,)`` with -1 at unlabelled rows. Class labels may be
-    strings: -1 marks unlabelled rows in an array of objects, and ``"-1"`` (what NumPy makes of it) in one of strings.
+    strings: -1 marks unlabelled rows in an array of objects, and ``"-1"`` (what NumPy makes of it) among strings of any
+    kind; so do NaN, None and the missing values of pandas. Frames reach the classifier as they are. ``score`` leaves
+    unlabelled rows out, and so do cross-validation and searches, which may name ``selector__threshold``.
     With labels of one class the prediction is that class.
 
     Rules that trust a share of the predictions however unsure these are, ``ConvexSelector`` among them, can teach a
@@ -83,7 +95,13 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     def fit(self, X: Any, y: Any) -> SelfTrainingClassifier:
         """Learn from labelled and unlabelled rows; see the class."""
         estimator, selector = self._estimator(), self._selector()
-        X, y = validate_data(self, X, y, accept_sparse="csr", ensure_all_finite=False)
+        y = marked_labels(y)
+        if hasattr(X, "iloc"):  # a frame reaches the classifier as it is, with its names and categories
+            X, y = validate_data(self, X, y, skip_check_array=True)
+            y = column_or_1d(y)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(self, X, y, accept_sparse="csr", ensure_all_finite=False)
         labelled = _labelled(y)
         self.classes_, codes = np.unique(y[labelled], return_inverse=True)
         self.transduction_, self.weight_ = y.copy(), labelled.astype(np.float64)
@@ -92,9 +110,9 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             from sklearn.dummy import DummyClassifier
 
             estimator = DummyClassifier()
-        self.estimator_ = _fitted(estimator, X[labelled], y[labelled], self.weight_[labelled])
+        self.estimator_ = _fitted(estimator, _safe_indexing(X, labelled), y[labelled], self.weight_[labelled])
         if len(self.classes_) > 1 and not labelled.all():
-            known, unknown = X[labelled], X[~labelled]
+            known, unknown = _safe_indexing(X, labelled), _safe_indexing(X, ~labelled)
             for _ in range(self.rounds):
                 selector.update_from_labels(self._logits(known), torch.from_numpy(codes))
                 with torch.no_grad():
@@ -103,7 +121,7 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
                 rows = np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)[taught.row]])
                 labels = np.concatenate([y[labelled], self.classes_[taught.label]])
                 weight = np.concatenate([np.ones(len(codes)), taught.weight])
-                self.estimator_ = _fitted(estimator, X[rows], labels, weight)
+                self.estimator_ = _fitted(estimator, _safe_indexing(X, rows), labels, weight)
                 coverage.append(selection.coverage.item())
             self.weight_[~labelled] = selection.weight.double().numpy()
             pseudo = self.classes_[selection.label.numpy()]
@@ -175,8 +193,50 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         probabilities = np.asarray(self.estimator_.predict_proba(X), dtype=np.float64)
         return torch.from_numpy(probabilities).clamp(min=torch.finfo(torch.float64).tiny).log()
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Mean accuracy on the rows that carry a label; rows marked as unlabelled are left out.
+
+        Raises:
+            InvalidInputError: no labelled row.
+        """
+        y = column_or_1d(marked_labels(y))
+        known = np.flatnonzero(y != unlabelled_mark(y))
+        if not len(known):
+            raise InvalidInputError(f"y: got {len(y)} unlabelled rows and no other, expected labels to compare with")
+        weight = None if sample_weight is None else np.asarray(sample_weight)[known]
+        return float(super().score(_safe_indexing(X, known), y[known], weight))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Parameters by name; with ``deep`` those of the estimator and of the selector: ``selector__threshold``."""
+        params: dict[str, Any] = super().get_params(deep)
+        if deep and isinstance(self.selector, Selector):
+            params |= {f"selector__{name}": value for name, value in _arguments(self.selector).items()}
+        return params
+
+    def set_params(self, **params: Any) -> SelfTrainingClassifier:
+        """Set parameters by name; one of the selector makes a new selector, as constructors check their arguments.
+
+        Raises:
+            ValueError: a parameter that is not there.
+        """
+        inner = {
+            name.removeprefix("selector__"): params.pop(name) for name in [*params] if name.startswith("selector__")
+        }
+        super().set_params(**params)
+        if inner:
+            selector = ConvexSelector() if self.selector is None else self.selector
+            known = _arguments(selector)
+            if strange := [name for name in inner if name not in known]:
+                raise ValueError(
+                    f"selector__{strange[0]}: {type(selector).__name__} takes {', '.join(known) or 'none'}"
+                )
+            self.selector = type(selector)(**{**known, **inner})
+        return self
+
     def _rows(self, X: Any) -> Any:
         check_is_fitted(self)
+        if hasattr(X, "iloc"):
+            return validate_data(self, X, skip_check_array=True, reset=False)
         return validate_data(self, X, accept_sparse="csr", ensure_all_finite=False, reset=False)
 
 
@@ -218,7 +278,7 @@ def taught_rows(selection: Selection) -> TaughtRows:
 
 def _labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Which rows carry a label, bool ``(n,)``; at least one of them, of classes."""
-    labelled: NDArray[np.bool_] = y != ("-1" if y.dtype.kind in "US" else -1)
+    labelled: NDArray[np.bool_] = y != unlabelled_mark(y)
     if not labelled.any():
         raise InvalidInputError(f"y: got {len(y)} unlabelled rows (-1) and no other, expected at least one label")
     check_classification_targets(y[labelled])
@@ -235,3 +295,9 @@ def _labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _fitted(estimator: Any, X: Any, y: NDArray[Any], weight: NDArray[np.float64]) -> Any:
     return clone(estimator).fit(X, y, sample_weight=weight)
+
+
+def _arguments(selector: Selector) -> dict[str, Any]:
+    """The constructor's arguments of a selector that it keeps under their names."""
+    names = inspect.signature(type(selector)).parameters
+    return {name: getattr(selector, name) for name in names if hasattr(selector, name)}

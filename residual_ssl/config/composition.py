@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
@@ -14,6 +15,7 @@ from residual_ssl.config.overrides import plain_overrides, quoted, unknown_key
 from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
 
 _GROUPS = "residual_ssl.configs"
+_ROOTS = ("root", "source_root")
 _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
 
 # `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. What is of digits
@@ -51,10 +53,24 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
         place += ["-".join(str(plain[domain]) for domain in _DOMAINS)] if "target" in plain else []
         plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
+    _make_roots_absolute(plain)
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
     for group in ("dataset", "model", "selector", "loss", "mix", *_DOMAINS):
         plain.pop(group, None)
     return plain
+
+
+def _make_roots_absolute(config: Any) -> None:
+    """Replace folders of data that are there by their absolute paths: a run is used from other places, too."""
+    if isinstance(config, list):
+        for item in config:
+            _make_roots_absolute(item)
+    elif isinstance(config, dict):
+        for key, value in config.items():
+            if key in _ROOTS and isinstance(value, str) and Path(value).exists():
+                config[key] = os.path.abspath(value)
+            else:
+                _make_roots_absolute(value)
 
 
 def compose_choice(

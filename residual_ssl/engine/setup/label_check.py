@@ -50,8 +50,12 @@ def count_labels(task: Task, subset: str) -> LabelCounts:
     return LabelCounts(per_class, ignored, number, looked_at)
 
 
-def check_labels(task: Task) -> dict[str, LabelCounts]:
+def check_labels(task: Task, *, learns: bool = True) -> dict[str, LabelCounts]:
     """Count the labels that a run learns from and is judged by, and say what is wrong with them.
+
+    Args:
+        task: of the run.
+        learns: whether the labelled set has a part in the loss; False: it is not looked at.
 
     Returns:
         The counts of each subset that has samples.
@@ -63,7 +67,7 @@ def check_labels(task: Task) -> dict[str, LabelCounts]:
         DataError: no labelled point at all.
     """
     found = {}
-    for subset in ("labelled", "validation"):
+    for subset in ("labelled", "validation") if learns else ("validation",):
         counts = count_labels(task, subset)
         if not counts.looked_at:
             continue

@@ -19,6 +19,7 @@ from residual_ssl.engine.setup.batchnorm import synchronised
 from residual_ssl.engine.setup.devices import accelerator_for
 from residual_ssl.engine.setup.effective import effective_lines, effective_values
 from residual_ssl.engine.setup.label_check import check_labels
+from residual_ssl.engine.setup.network_check import check_network
 from residual_ssl.engine.setup.optimization import build_optimizer
 from residual_ssl.engine.setup.training_data import TrainingData, open_training_data
 from residual_ssl.engine.step import TrainingStep
@@ -88,7 +89,7 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     model = algorithm.build_model(task)
     data = open_training_data(task, settings, algorithm.needs_unlabelled)
     if stored is None and accelerator.is_main_process:
-        check_labels(task)
+        check_labels(task, learns=getattr(algorithm, "labelled_weight", 1) != 0)
     if stored is not None:
         check_steps(stored, data.steps, settings.run_dir)
     elif settings.init_from is not None:
@@ -96,6 +97,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
         algorithm.start_from(model, checkpoint.load(path)["model"], path)
     if settings.sync_batchnorm:
         model = synchronised(model, accelerator.device, accelerator.num_processes)
+    if stored is None:
+        check_network(task, algorithm.evaluated(model), data.labelled)
     algorithm.attach(model)
     optimizer = build_optimizer(settings, model)
     rates = [group["lr"] for group in optimizer.param_groups]

@@ -176,7 +176,7 @@ def test_a_fault_found_by_a_loading_process_has_its_own_message_alone(tmp_path: 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     overrides = folders(tmp_path)
-    with pytest.raises(MissingDataError, match=r"'val/labels' is not a folder in .*; there are: train, val"):
+    with pytest.raises(MissingDataError, match=r"'val/labels' is not a folder in .*; there are: run, train, val"):
         train(compose([*overrides, "dataset.validation.masks=val/labels"]))
 
 

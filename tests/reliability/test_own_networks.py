@@ -1,0 +1,68 @@
+"""A network of the user's that does not fit is one line before training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import tiny_config
+from torch import Tensor, nn
+
+from residual_ssl import train
+from residual_ssl.errors import ConfigError
+
+
+class Network(nn.Module):
+    """Maps images to logits, and answers as ``answer`` says."""
+
+    def __init__(self, num_classes: int, answer: str = "logits") -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(3, {"one logit": 1, "too many": num_classes + 2}.get(answer, num_classes), 3, padding=1)
+        self.answer = answer
+
+    def forward(self, x: Tensor) -> Any:
+        logits = self.layer(x)
+        answers = {"dict": {"out": logits}, "tuple": (logits,), "vector": logits.mean((2, 3))}
+        if self.answer == "error":
+            raise RuntimeError("mat1 and mat2 shapes cannot be multiplied\nmore")
+        return answers.get(self.answer, logits)
+
+
+def config(run_dir: Path, answer: str, algorithm: str) -> dict[str, Any]:
+    made = tiny_config(run_dir, f"algorithm={algorithm}", "steps=1", "evaluate_every=1")
+    made["task"]["model"] = {"_target_": "test_own_networks.Network", "_partial_": True, "answer": answer}
+    return made
+
+
+FAULTS = {
+    "dict": r"model: Network returns a dict with the keys out, expected logits",
+    "tuple": r"model: Network returns a tuple, expected logits",
+    "vector": r"model: Network returns logits \(1, 11\), expected \(1, 11, ",
+    "one logit": r"model: Network returns logits \(1, 1, .*num_classes=11",
+    "too many": r"model: Network returns logits \(1, 13, .*num_classes=11",
+    "error": r"model: Network fails on an input of shape \(1, 3, .*cannot be multiplied$",
+}
+
+
+@pytest.mark.parametrize("answer", FAULTS)
+def test_what_a_network_gives_is_looked_at_before_training(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
+    with pytest.raises(ConfigError, match=FAULTS[answer]):
+        train(config(tmp_path / "run", answer, "supervised"))
+    assert not list((tmp_path / "run").glob("*.pt"))
+
+
+@pytest.mark.parametrize("algorithm", ["supervised", "fixmatch", "mean_teacher", "cps"])
+def test_images_to_logits_is_enough_without_a_feature_branch(
+    algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
+    assert train(config(tmp_path / "run", "logits", algorithm)).last["step"] == 1
+
+
+@pytest.mark.parametrize("algorithm", ["csl", "unimatch", "unimatch_v2"])
+def test_a_feature_branch_says_what_it_needs(algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
+    with pytest.raises(ConfigError, match=r"model: Network maps inputs to logits alone.*algorithm=fixmatch"):
+        train(config(tmp_path / "run", "logits", algorithm))
