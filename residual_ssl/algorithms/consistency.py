@@ -197,8 +197,8 @@ def _check_perturbs_features(model: nn.Module) -> None:
     if len(inspect.signature(model.forward).parameters) < 2:
         raise ConfigError(
             f"model: {type(model).__name__} maps inputs to logits alone, and this algorithm perturbs features; give a "
-            "model with encode and decode (a subclass of residual_ssl.models.SegmentationModel, or ClassificationModel) "
-            "or choose an algorithm without a feature branch, algorithm=fixmatch"
+            "model with encode and decode (as residual_ssl.models.SegmentationModel or ClassificationModel has), or "
+            "choose an algorithm without a feature branch, algorithm=fixmatch"
         )
 
 

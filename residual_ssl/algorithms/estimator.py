@@ -194,11 +194,7 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         return torch.from_numpy(probabilities).clamp(min=torch.finfo(torch.float64).tiny).log()
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Mean accuracy on the rows that carry a label; rows marked as unlabelled are left out.
-
-        Raises:
-            InvalidInputError: no labelled row.
-        """
+        """Mean accuracy on the rows that carry a label; raises InvalidInputError where none does."""
         y = column_or_1d(marked_labels(y))
         known = np.flatnonzero(y != unlabelled_mark(y))
         if not len(known):
