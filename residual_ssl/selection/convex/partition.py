@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
-from residual_ssl.selection.convex.semidefinite import semidefinite_partition
 
 SOLVERS = ("closed_form", "cvxpylayers")
 
@@ -64,6 +63,9 @@ def solve_partition_counted(gram: Tensor, *, gamma: float, solver: str) -> tuple
         raise InvalidInputError(f"solver: got {solver!r}, expected one of {', '.join(SOLVERS)}")
     if solver == "closed_form":
         return _closed_form(gram, gamma), None
+    # Imported where it is used: it marks its solver for torch.compile, which takes torch a second.
+    from residual_ssl.selection.convex.semidefinite import semidefinite_partition
+
     program, failed = semidefinite_partition(gram, gamma)
     fallbacks = failed.sum()
     if fallbacks:
