@@ -2,6 +2,7 @@ from .algorithms import Algorithm as Algorithm
 from .algorithms import EMATeacher as EMATeacher
 from .algorithms.estimator import SelfTrainingClassifier as SelfTrainingClassifier
 from .commands.api import evaluate as evaluate
+from .commands.load import load as load
 from .commands.predict import predict as predict
 from .config.allowed_targets import allow as allow
 from .config.composition import compose as compose
@@ -38,6 +39,7 @@ __all__ = [
     "allow",
     "compose",
     "evaluate",
+    "load",
     "predict",
     "prediction_features",
     "selected_cross_entropy",

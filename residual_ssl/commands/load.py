@@ -1,0 +1,229 @@
+"""A trained run as an object: images in, labels with confidence and trust out."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from residual_ssl.commands.devices import checked_device
+from residual_ssl.commands.input_files import input_files
+from residual_ssl.commands.predict import judging_selector, tile_side
+from residual_ssl.commands.tiled import tiled_selection
+from residual_ssl.commands.written_files import WrittenFiles
+from residual_ssl.engine.records.trained import TrainedRun, load_run
+from residual_ssl.errors import InvalidInputError, MissingDataError
+from residual_ssl.runtime.files import atomic_file, write_json
+from residual_ssl.selection import Selection
+from residual_ssl.task import Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_SHOWN = ("overlay", "confidence", "trust")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a trained model says of one input.
+
+    Attributes:
+        label: predicted class ids, int64 ``(H, W)``; a scalar where an input has one class.
+        confidence: largest class probability in [0, 1], of the shape of ``label``.
+        trust: weight in [0, 1] that the selector of the run gives the prediction, of the same shape.
+        class_names: names of the K classes.
+    """
+
+    label: Tensor
+    confidence: Tensor
+    trust: Tensor
+    class_names: tuple[str, ...]
+    _task: Task
+    _input: Tensor
+    _selection: Selection
+
+    @property
+    def names(self) -> Any:
+        """Name of the class of a whole input, or names of the classes that occur in it, by frequency."""
+        ids, counts = self.label.unique(return_counts=True)
+        found = [self.class_names[i] for i in ids[counts.argsort(descending=True)].tolist()]
+        return found if self.label.dim() else found[0]
+
+    def plot(self) -> Figure:
+        """Draw overlay, confidence and trust side by side; of a whole input, the input with its class."""
+        from matplotlib.figure import Figure
+
+        pictures: dict[str, Any] = self._pictures()
+        if not pictures:
+            image = self._input.cpu().clamp(0, 1).movedim(0, -1).numpy() if self._input.dim() == 3 else None
+            title = f"{self.names}, confidence {self.confidence:.2f}, trust {self.trust:.2f}"
+            pictures = {title: image}
+        figure = Figure(figsize=(4 * len(pictures), 4), layout="constrained")
+        for axes, (title, picture) in zip(
+            np.atleast_1d(figure.subplots(1, len(pictures))), pictures.items(), strict=True
+        ):
+            axes.set_title(title, parse_math=False)
+            axes.set_axis_off()
+            if picture is not None:
+                axes.imshow(picture)
+        return figure
+
+    def save(self, folder: str | Path, name: str = "prediction") -> list[Path]:
+        """Write ``NAME_KIND.png`` of each picture, or ``NAME.json`` of a whole input; give the files written.
+
+        Raises:
+            ConfigError: a file of another origin is there.
+        """
+        out = WrittenFiles(Path(folder))
+        drawn = self._task.pictures(self._input.cpu(), self.label, self._selection) if self.label.dim() else {}
+        written = []
+        for kind, picture in drawn.items():
+            written.append(out.claim(Path(folder) / f"{name}_{kind}.png"))
+            with atomic_file(written[-1], "prediction") as file:
+                picture.save(file, format="PNG")
+        if not drawn:
+            written.append(out.claim(Path(folder) / f"{name}.json"))
+            values = {"label": self.names, "confidence": self.confidence.item(), "trust": self.trust.item()}
+            write_json(written[-1], values)
+        return written
+
+    def _pictures(self) -> dict[str, Any]:
+        if not self.label.dim():
+            return {}
+        drawn = self._task.pictures(self._input.cpu(), self.label, self._selection)
+        return {kind: drawn[kind] for kind in _SHOWN if kind in drawn}
+
+    def _repr_html_(self) -> str:
+        shown = self._pictures()
+        if not shown:
+            return f"<p>{html.escape(str(self.names))}: confidence {self.confidence:.2f}, trust {self.trust:.2f}</p>"
+        cells = []
+        for kind, picture in shown.items():
+            data = io.BytesIO()
+            picture.convert("RGB").save(data, format="PNG")
+            source = base64.b64encode(data.getvalue()).decode()
+            cells.append(
+                f'<figure style="display:inline-block"><img alt="{kind}" src="data:image/png;base64,{source}"/></figure>'
+            )
+        return "".join(cells)
+
+
+class TrainedModel:
+    """A trained run, ready to predict; :func:`load` makes one.
+
+    Args:
+        trained: as of ``load_run``.
+
+    Attributes ``task``, ``network``, ``class_names``: of the run.
+    """
+
+    def __init__(self, trained: TrainedRun) -> None:
+        self._trained = trained
+        self._selector = judging_selector(trained)
+        self.task = trained.task
+        self.network = trained.model
+        self.class_names = tuple(trained.task.class_names)
+
+    @torch.no_grad()
+    def predict(self, inputs: Any, *, tile: int | str | None = "auto") -> Any:
+        """Predict an image, or several.
+
+        Args:
+            inputs: a file; a PIL image; an array uint8 ``(H, W)`` or ``(H, W, 3)``; a tensor, uint8 ``(3, H, W)``, or a
+                dataset input as the task reads it, floating; a list of these, or a folder.
+            tile: as of :func:`residual_ssl.predict`.
+
+        Returns:
+            A :class:`Prediction`; a list of them for a list or folder. Whole inputs of a list are judged together.
+
+        Raises:
+            MissingDataError, DataError: a file that is not there or cannot be read.
+            InvalidInputError: another kind of input.
+        """
+        if isinstance(inputs, str | Path) and Path(inputs).is_dir():
+            inputs = input_files([inputs], self.task.input_suffixes)
+        several = isinstance(inputs, Sequence) and not isinstance(inputs, str)
+        samples = [self._read(item).to(self._trained.device) for item in (inputs if several else [inputs])]
+        found: list[Prediction | None] = []
+        whole: list[Tensor] = []
+        for sample in samples:
+            side = tile_side(sample, tile)
+            if side is not None:
+                label, chosen = tiled_selection(self.task, self.network, self._selector, sample, side)
+                found.append(self._prediction(sample, label, chosen))
+                continue
+            logits = self.task.predict(self.network, sample.unsqueeze(0))
+            if logits.dim() == 2:
+                whole.append(logits)
+                found.append(None)
+            else:
+                found.append(
+                    self._prediction(sample, logits[0].argmax(0).cpu(), self._selector(logits).map(Tensor.cpu))
+                )
+        if whole:
+            together = torch.cat(whole)
+            chosen = self._selector(together).map(Tensor.cpu)
+            found = [
+                self._prediction(sample, together[i].argmax().cpu(), chosen.map(lambda value, i=i: value[i : i + 1]))
+                for i, sample in enumerate(samples)
+            ]
+        return found if several else found[0]
+
+    def _prediction(self, sample: Tensor, label: Tensor, chosen: Selection) -> Prediction:
+        return Prediction(label, chosen.confidence[0], chosen.weight[0], self.class_names, self.task, sample, chosen)
+
+    def _read(self, item: Any) -> Tensor:
+        if isinstance(item, str | Path):
+            return self.task.read(Path(item))
+        if isinstance(item, Tensor) and item.is_floating_point():
+            return item
+        return self.task.read(_as_file(item))
+
+
+def load(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> TrainedModel:
+    """Bring a trained run back, to predict with it.
+
+    Args:
+        run: run directory or checkpoint file.
+        checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
+        device: ``"auto"`` or a torch device.
+
+    Raises:
+        MissingDataError, CheckpointError: no run there, or one that does not fit; hub ids are not read.
+    """
+    if not Path(run).exists():
+        raise MissingDataError(
+            f"run: got {run}, no such run directory or checkpoint file; a run on a hub is to be downloaded first"
+        )
+    return TrainedModel(load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device)))
+
+
+def _as_file(item: Any) -> Any:
+    """An image in memory as a PNG file in memory, which the task reads as any other."""
+    import PIL.Image
+    import PIL.ImageOps
+
+    if isinstance(item, Tensor):
+        item = item.cpu().movedim(0, -1).numpy()
+    if isinstance(item, np.ndarray):
+        if item.dtype != np.uint8 or item.ndim not in (2, 3):
+            raise InvalidInputError(
+                f"inputs: got an array {item.dtype} of shape {item.shape}, expected uint8 (H, W, 3)"
+            )
+        item = PIL.Image.fromarray(item.squeeze(-1) if item.shape[-1] == 1 and item.ndim == 3 else item)
+    if not isinstance(item, PIL.Image.Image):
+        raise InvalidInputError(
+            f"inputs: got {type(item).__name__}, expected a path, a PIL image, an array or a tensor"
+        )
+    data = io.BytesIO()
+    PIL.ImageOps.exif_transpose(item).save(data, format="PNG")
+    data.seek(0)
+    return data
