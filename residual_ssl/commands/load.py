@@ -7,6 +7,7 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ class Prediction:
     @property
     def names(self) -> Any:
         """Name of the class of a whole input, or names of the classes that occur in it, by frequency."""
-        ids, counts = self.label.unique(return_counts=True)
+        ids, counts = torch.unique(self.label, return_counts=True)
         found = [self.class_names[i] for i in ids[counts.argsort(descending=True)].tolist()]
         return found if self.label.dim() else found[0]
 
@@ -110,9 +111,8 @@ class Prediction:
             data = io.BytesIO()
             picture.convert("RGB").save(data, format="PNG")
             source = base64.b64encode(data.getvalue()).decode()
-            cells.append(
-                f'<figure style="display:inline-block"><img alt="{kind}" src="data:image/png;base64,{source}"/></figure>'
-            )
+            image = f'<img alt="{kind}" src="data:image/png;base64,{source}"/>'
+            cells.append(f'<figure style="display:inline-block">{image}</figure>')
         return "".join(cells)
 
 
@@ -172,7 +172,7 @@ class TrainedModel:
             together = torch.cat(whole)
             chosen = self._selector(together).map(Tensor.cpu)
             found = [
-                self._prediction(sample, together[i].argmax().cpu(), chosen.map(lambda value, i=i: value[i : i + 1]))
+                self._prediction(sample, together[i].argmax().cpu(), chosen.map(partial(_one_sample, i)))
                 for i, sample in enumerate(samples)
             ]
         return found if several else found[0]
@@ -227,3 +227,7 @@ def _as_file(item: Any) -> Any:
     PIL.ImageOps.exif_transpose(item).save(data, format="PNG")
     data.seek(0)
     return data
+
+
+def _one_sample(index: int, values: Tensor) -> Tensor:
+    return values[index : index + 1]
