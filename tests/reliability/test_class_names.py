@@ -49,6 +49,9 @@ def test_a_column_of_truth_values_is_read(tmp_path: Path) -> None:
 
 REFUSED = {
     "numbers and words": ([0, 1], ["1", "cat"], r"the numbers 1 and the words cat"),
+    "ids counted from 1": ([1, 2, 3], ["ant", "bee", "cow"], r"counted from 1\? Name the classes by these numbers"),
+    "truth words in the other order": ([0, 1], ["True", "False"], r"class 0 would be 'True'"),
+    "one number twice": ([1, 2], ["1", "01"], r"some are the same number"),
     "truth values for other classes": ([True], ["cat", "dog"], r"truth values; name the classes False and True"),
     "a class read as a truth value": (["no"], [False, True], r'quoted: "no", "yes"'),
     "a class read as a number": ([1], [1, 2], r"quote it, as '1'"),

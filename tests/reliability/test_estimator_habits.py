@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from residual_ssl import FixedThreshold, SelfTrainingClassifier
+from residual_ssl import ConvexSelector, FixedThreshold, SelfTrainingClassifier
 from residual_ssl.errors import InvalidInputError
 
 CODE = np.arange(90) % 2
@@ -68,6 +68,12 @@ def test_a_search_varies_an_argument_of_the_selector() -> None:
     ).fit(ROWS, y)
     assert search.best_params_["selector__threshold"] in (0.6, 0.9)
     assert search.best_estimator_.selector.threshold == search.best_params_["selector__threshold"]
+
+
+def test_a_search_leaves_the_other_arguments_of_the_selector() -> None:
+    selector = ConvexSelector(scope="window", window=7)
+    model = SelfTrainingClassifier(selector=selector).set_params(selector__alpha=3.0)
+    assert (model.selector.alpha, model.selector.window, len(model.selector.past.filled)) == (3.0, 7, 7)
 
 
 def test_an_argument_that_the_selector_does_not_take_is_named() -> None:

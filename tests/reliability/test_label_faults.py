@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from folder_sets import folder_config, write_folders
 
 from residual_ssl import train
@@ -52,6 +53,17 @@ def test_a_set_of_ignored_points_alone_is_refused_before_training(part: str, tmp
     with pytest.raises(DataError, match=rf"{subset} set: has no labelled point; all are ignore_index 255"):
         train(folder_config(tmp_path, "algorithm=supervised"))
     assert not list(tmp_path.glob("run/*.pt"))
+
+
+def test_a_class_with_one_label_among_many_is_not_called_missing(tmp_path: Path) -> None:
+    from tiny import tiny_digits
+
+    from residual_ssl.config.components import build
+    from residual_ssl.engine.setup.label_check import count_labels
+
+    task = build(tiny_digits(tmp_path / "run", "algorithm=supervised")["task"], "task")
+    task.targets = lambda subset: (1000, lambda index: torch.tensor(int(index == 999)))
+    assert count_labels(task, "labelled").per_class[:2].tolist() == [999, 1]
 
 
 def test_a_class_of_few_labels_is_named_in_classification_too(tmp_path: Path) -> None:

@@ -246,6 +246,7 @@ def _named_by_classes(
         return raw
     numbers = [name for name in classes if name.strip().lstrip("-").isdecimal()]
     if not numbers:
+        _check_ids(raw, classes, source)
         return raw
     if len(numbers) < len(classes):
         words = [name for name in classes if name not in numbers]
@@ -254,9 +255,26 @@ def _named_by_classes(
             "numbers: are these names or ids? Name all classes by numbers, or all by words in the order of their ids"
         )
     spelled = {str(int(name)): name for name in classes}
+    if len(spelled) < len(classes):
+        raise ConfigError(f"classes: got {some(list(classes))}, of which some are the same number; name each once")
     named = [None if label is None else spelled.get(str(label), str(label)) for label in raw]
     # A number below 0 that is no class marks a sample without a label.
     return [label if label in classes or label is None or not label.startswith("-") else None for label in named]
+
+
+def _check_ids(raw: Sequence[int | str | None], classes: Sequence[str], source: str) -> None:
+    """Refuse numbers that are likely not the ids 0 … K-1 of classes named by words."""
+    found = {label for label in raw if isinstance(label, int) and label >= 0}
+    if len(classes) in found and 0 not in found:
+        raise ConfigError(
+            f"labels: {source} has the numbers {min(found)} … {max(found)} and no 0, for the {len(classes)} classes "
+            f"{some(list(classes))}; are they counted from 1? Name the classes by these numbers, or subtract 1"
+        )
+    if [_plain(name) for name in classes] in (["true", "false"], ["yes", "no"]) and found <= {0, 1}:
+        raise ConfigError(
+            f"classes: got {some(list(classes))} for {source}, whose labels are 0 and 1; class 0 would be "
+            f"{classes[0]!r}. Give the classes in the order of their ids, or name them 0 and 1"
+        )
 
 
 def _plain(name: str) -> str:

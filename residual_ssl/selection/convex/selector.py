@@ -127,6 +127,7 @@ class ConvexSelector(Selector):
         self.pooling = pooling
         self.momentum = momentum
         kinds = {"confidence": torch.float32, "residual": torch.float32}
+        self.window = window
         self.past = PastPoints(window, **kinds) if scope == "window" else None
         if pooling > 0:
             for name, shape in _POOLED.items():

@@ -72,6 +72,7 @@ class ConsistentTeacherThreshold(Selector):
         self.scope = scope
         self.iterations = iterations
         self.fallback = fallback
+        self.window = window
         self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:

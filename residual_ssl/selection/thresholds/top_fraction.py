@@ -81,6 +81,7 @@ class TopFraction(ScheduledSelector):
         self.final = final
         self.balance = balance
         self.scope = scope
+        self.window = window
         self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
         if balance == "labelled":
             self.add_class_state("labels", no_counts, "sum")
