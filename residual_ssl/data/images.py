@@ -100,6 +100,8 @@ def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     try:
         with Image.open(file) as mask:
             coding = _coding(mask)
+            if (pages := getattr(mask, "n_frames", 1)) > 1:
+                raise DataError(f"{name or file}: file with {pages} pages, expected one mask; save the pages apart")
             if coding == _DEEP_COLOUR:
                 return _first_of_deep(mask, file)
             if mask.mode not in _ID_MODES:

@@ -220,6 +220,20 @@ def test_one_stem_in_two_folders_of_a_star_is_two_images_each_with_the_mask_of_i
     ]
 
 
+def test_an_image_is_never_its_own_mask(tmp_path: Path) -> None:
+    _pair(tmp_path, "t", None, "x")
+    with pytest.raises(DataError, match=r"x\.png: would be its own mask.*mask_paths"):
+        ImageFolders(tmp_path, SPEC, train={"images": "t", "masks": "t"}, validation=None, labelled="all")
+
+
+def test_masks_that_a_list_names_are_not_in_the_pool(tmp_path: Path) -> None:
+    for stem in ("a", "a_ids", "b"):
+        _pair(tmp_path, "t", None, stem)
+    (tmp_path / "list.txt").write_text("t/a.png t/a_ids.png\n")
+    source = ImageFolders(tmp_path, SPEC, train={"images": "t"}, validation=None, labelled="list.txt")
+    assert [source.unlabelled.entry(i).image for i in range(len(source.unlabelled))] == ["t/b.png"]
+
+
 def test_a_mask_outside_the_folders_of_the_star_belongs_to_its_image_where_one_has_the_stem(tmp_path: Path) -> None:
     for city, stem in ("a", "a_0"), ("b", "b_0"):
         _pair(tmp_path, f"left/{city}", "fine", stem)

@@ -10,7 +10,7 @@ from folder_sets import folder_config, write_folders
 from PIL import Image
 
 from residual_ssl import train
-from residual_ssl.data import DatasetSpec, ImageFolders, read_image
+from residual_ssl.data import DatasetSpec, ImageFolders, read_image, read_mask
 from residual_ssl.errors import DataError, ResidualSSLWarning
 from residual_ssl.tasks.segmentation import WeakGeometry
 
@@ -71,6 +71,13 @@ def test_what_would_be_lost_in_silence_is_refused(fault: str, tmp_path: Path) ->
     write(tmp_path / name)
     with pytest.raises(DataError, match=message):
         read_image(tmp_path / name)
+
+
+def test_a_mask_of_two_pages_is_refused(tmp_path: Path) -> None:
+    page = Image.fromarray(np.zeros(SIZE, np.uint8))
+    page.save(tmp_path / "m.tif", save_all=True, append_images=[page.copy()])
+    with pytest.raises(DataError, match=r"2 pages, expected one mask"):
+        read_mask(tmp_path / "m.tif")
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "LA", "CMYK"])

@@ -111,6 +111,8 @@ class ImageFolders:
             further = image_files(self.root, unlabelled_images, IMAGE_SUFFIXES)
             unlabelled_pairs |= {image: None for image in further if image not in unlabelled_pairs}
 
+        masks = {mask for pairs in (labelled_pairs, validation_pairs, pool) for mask in pairs.values()}
+        unlabelled_pairs = {image: mask for image, mask in unlabelled_pairs.items() if image not in masks}
         check_disjoint(
             [
                 (subset, [str(image) for image in pairs])

@@ -141,6 +141,11 @@ class FolderPair:
             return _existing(entry.mask, self.root, self.root / (self.folders[1] or "."))
         key = self.images.get(image, image.stem)
         mask = _only(self._mask_of_key, self._mask_of_name, key, "masks")
+        if mask == image:
+            raise DataError(
+                f"{image}: would be its own mask, as images and masks lie in one folder; say by mask_paths how the "
+                "name of an image becomes that of its mask: {.png: _mask.png}"
+            )
         if mask is not None:
             exact = key in self._mask_of_key
             same = self._image_of_key.get(key, []) if exact else self._image_of_name.get(Path(key).name, [])
