@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.points.odds import odds_in_blocks
 
 Residual = Literal["paper", "released"]
 
 # Keeps g = (K-1)²/(2(1-c+ε)) finite at c = 1; the value of the CoVar release.
 _SCALE_EPSILON = 1e-8
+_POINTS_AT_ONCE = 2**18
 
 
 class Features(NamedTuple):
@@ -96,34 +98,72 @@ def judged_points(
     if residual not in ("paper", "released"):
         raise InvalidInputError(f"residual: got {residual!r}, expected 'paper' or 'released'")
     check_prediction(logits, valid)
-    finite = logits.isfinite().all(dim=1)
-    valid = finite if valid is None else finite & valid
-    others = logits.shape[1] - 1
-
+    rule = _Rule(logits.shape[1] - 1, residual == "released", scaled)
     with torch.autocast(logits.device.type, enabled=False):
-        x = logits if logits.dtype == torch.float64 else logits.float()
-        x = torch.where(finite.unsqueeze(1), x, torch.zeros_like(x))
-        top, label = x.max(dim=1, keepdim=True)
-        odds = (x - top).exp().scatter(1, label, 0.0)  # p_k / c for k ≠ y
-        first, second = odds.sum(dim=1), odds.square().sum(dim=1)
+        return _judged_in_blocks(logits, valid, rule) if _takes_blocks(logits) else _judged(logits, valid, rule)
+
+
+class _Rule(NamedTuple):
+    """How confidence and dispersion follow from the moments of ``odds = p_k/c`` over the ``others`` = K-1 classes."""
+
+    others: int
+    released: bool
+    scaled: bool
+
+    def __call__(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         confidence = 1 / (1 + first)
-        mean = first / others  # m / c
-        if others == 1:
+        mean = first / self.others  # m / c
+        if self.others == 1:
             dispersion = torch.zeros_like(confidence)
         else:
-            dispersion = (second / others - mean.square()).clamp(min=0) * confidence.square()
-        if residual == "released":
-            dispersion = dispersion + (mean * confidence).square() / others
-        if scaled:
-            dispersion = dispersion * (others**2 / (2 * (first * confidence + _SCALE_EPSILON)))
-        nothing = torch.zeros_like(confidence)
-        return JudgedPoints(
-            torch.where(valid, confidence, nothing),
-            torch.where(valid, dispersion, nothing),
-            label.squeeze(1),
-            valid,
-            finite,
-        )
+            dispersion = (second / self.others - mean.square()).clamp(min=0) * confidence.square()
+        if self.released:
+            dispersion = dispersion + (mean * confidence).square() / self.others
+        if self.scaled:
+            dispersion = dispersion * (self.others**2 / (2 * (first * confidence + _SCALE_EPSILON)))
+        return confidence, dispersion
+
+
+def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
+    """The features in whole passes: differentiable, on any device, and what a compiler fuses."""
+    finite = logits.isfinite().all(dim=1)
+    valid = finite if valid is None else finite & valid
+    x = logits if logits.dtype == torch.float64 else logits.float()
+    x = torch.where(finite.unsqueeze(1), x, torch.zeros_like(x))
+    top, label = x.max(dim=1, keepdim=True)
+    odds = (x - top).exp().scatter(1, label, 0.0)  # p_k / c for k ≠ y
+    confidence, dispersion = rule(odds.sum(dim=1), odds.square().sum(dim=1))
+    nothing = torch.zeros_like(confidence)
+    return JudgedPoints(
+        torch.where(valid, confidence, nothing),
+        torch.where(valid, dispersion, nothing),
+        label.squeeze(1),
+        valid,
+        finite,
+    )
+
+
+def _takes_blocks(logits: Tensor) -> bool:
+    """Whether the features are computed in place: on a CPU, where nothing is traced and no gradient asked for."""
+    if logits.device.type != "cpu" or 0 in logits.shape:
+        return False
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return not traced and not (logits.requires_grad and torch.is_grad_enabled())
+
+
+def _judged_in_blocks(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
+    """The features in one pass over the logits, and in place."""
+    first, second, label = odds_in_blocks(logits)
+    finite = first == first
+    valid = finite if valid is None else finite & valid
+    label.mul_(finite)
+    nothing = first.new_zeros(())
+    columns = [x.view(-1).split(_POINTS_AT_ONCE) for x in (first, second, valid.contiguous())]
+    for confidence, dispersion, keep in zip(*columns, strict=True):
+        features = rule(confidence, dispersion)
+        torch.where(keep, features[0], nothing, out=confidence)
+        torch.where(keep, features[1], nothing, out=dispersion)
+    return JudgedPoints(first, second, label, valid, finite)
 
 
 def check_prediction(logits: Tensor, valid: Tensor | None) -> None:

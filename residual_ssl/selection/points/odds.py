@@ -1,0 +1,73 @@
+"""The one pass over the logits that every selector needs, on a CPU: by blocks that stay in the cache."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+# Numbers that fit the cache of a core while a block is worked on.
+_NUMBERS_PER_THREAD = 2**18
+
+
+class Odds(NamedTuple):
+    """Moments of the odds ``p_k/c = exp(x_k - max x)`` over all classes but the label; each field ``(B, *S)``.
+
+    Attributes:
+        first, second: their sum and the sum of their squares, float32, or float64 for float64 logits; ``first`` is NaN
+            where a logit is not finite.
+        label: the first class of the largest logit, int64 in [0, K); any of them where a logit is not finite.
+    """
+
+    first: Tensor
+    second: Tensor
+    label: Tensor
+
+
+def odds_in_blocks(logits: Tensor) -> Odds:
+    """:class:`Odds` of logits ``(B, K, *S)`` on the CPU, without gradients.
+
+    Contiguous and channels-last logits are not copied; beside its results it takes some two megabytes for each thread.
+    """
+    batch, classes = logits.shape[:2]
+    shape = (batch, *logits.shape[2:])
+    size = logits.shape[2:].numel()
+    wide = logits.dtype if logits.dtype == torch.float64 else torch.float32
+    odds = Odds(*(torch.empty(batch, size, dtype=dtype) for dtype in (wide, wide, torch.int64)))
+    images, length = _block(batch, classes, size)
+    room = torch.empty(2, images, classes, length, dtype=wide)
+    # Place K·n of a block's numbers, behind its last row: the row of class k lies (K-k)·n before it.
+    behind = torch.arange(images).unsqueeze(1) * (classes * length) + torch.arange(length) + classes * length
+    from_last = torch.arange(classes, 0, -1, dtype=wide).unsqueeze(1)
+    for start in range(0, batch, images):
+        # A view where memory allows one, as it does for the usual formats; else a copy of this part alone.
+        part = logits[start : start + images].reshape(-1, classes, size)
+        for begin in range(0, size, length):
+            x = part[..., begin : begin + length]
+            inside = slice(len(x)), ..., slice(x.shape[2])
+            e, rank = (half[inside] for half in room)
+            first, second, label = (result[start : start + images, begin : begin + length] for result in odds)
+            top = e.copy_(x).amax(1, keepdim=True)
+            bottom = e.amin(1)
+            e.sub_(top)
+            # Many times faster than argmax: K-k where class k has the largest logit, less than 1 where it has not.
+            torch.add(from_last, e, alpha=torch.finfo(wide).max, out=rank)
+            label.copy_(rank.amax(1)).clamp_(1, classes)
+            e.exp_()
+            room[0].view(-1).index_fill_(0, torch.sub(behind[inside], label, alpha=length).view(-1), 0.0)
+            torch.sum(e, 1, out=first)
+            # 0 where both are finite, NaN elsewhere.
+            first.add_(bottom, alpha=0).add_(top.squeeze(1), alpha=0)
+            torch.sum(e.square_(), 1, out=second)
+    torch.sub(classes, odds.label, out=odds.label)
+    return Odds(*(x.view(shape) for x in odds))
+
+
+def _block(batch: int, classes: int, size: int) -> tuple[int, int]:
+    """Images and points of a block: points of one image, or as many whole images as fit; all blocks about equal."""
+    points = max(_NUMBERS_PER_THREAD * torch.get_num_threads() // classes, 1)
+    if points < size:
+        return 1, -(-size // -(-size // points))
+    together = min(batch, points // size)
+    return -(-batch // -(-batch // together)), size
