@@ -156,7 +156,6 @@ def _judged_in_blocks(logits: Tensor, valid: Tensor | None, rule: _Rule) -> Judg
     first, second, label = odds_in_blocks(logits)
     finite = first == first
     valid = finite if valid is None else finite & valid
-    label.mul_(finite)
     nothing = first.new_zeros(())
     columns = [x.view(-1).split(_POINTS_AT_ONCE) for x in (first, second, valid.contiguous())]
     for confidence, dispersion, keep in zip(*columns, strict=True):

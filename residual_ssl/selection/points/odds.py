@@ -17,7 +17,7 @@ class Odds(NamedTuple):
     Attributes:
         first, second: their sum and the sum of their squares, float32, or float64 for float64 logits; ``first`` is NaN
             where a logit is not finite.
-        label: the first class of the largest logit, int64 in [0, K); any of them where a logit is not finite.
+        label: the first class of the largest logit, int64 in [0, K); 0 where a logit is not finite.
     """
 
     first: Tensor
@@ -37,9 +37,9 @@ def odds_in_blocks(logits: Tensor) -> Odds:
     odds = Odds(*(torch.empty(batch, size, dtype=dtype) for dtype in (wide, wide, torch.int64)))
     images, length = _block(batch, classes, size)
     room = torch.empty(2, images, classes, length, dtype=wide)
-    # Place K·n of a block's numbers, behind its last row: the row of class k lies (K-k)·n before it.
-    behind = torch.arange(images).unsqueeze(1) * (classes * length) + torch.arange(length) + classes * length
-    from_last = torch.arange(classes, 0, -1, dtype=wide).unsqueeze(1)
+    number = torch.arange(classes, dtype=wide).unsqueeze(1)
+    # Where in the room the first class of each point is.
+    origin = torch.arange(images).unsqueeze(1) * (classes * length) + torch.arange(length)
     for start in range(0, batch, images):
         # A view where memory allows one, as it does for the usual formats; else a copy of this part alone.
         part = logits[start : start + images].reshape(-1, classes, size)
@@ -49,18 +49,16 @@ def odds_in_blocks(logits: Tensor) -> Odds:
             e, rank = (half[inside] for half in room)
             first, second, label = (result[start : start + images, begin : begin + length] for result in odds)
             top = e.copy_(x).amax(1, keepdim=True)
-            bottom = e.amin(1)
+            # NaN where a logit is not finite, and so is all that follows; elsewhere they add 0.
+            top.add_(top, alpha=0).add_(e.amin(1, keepdim=True), alpha=0)
             e.sub_(top)
-            # Many times faster than argmax: K-k where class k has the largest logit, less than 1 where it has not.
-            torch.add(from_last, e, alpha=torch.finfo(wide).max, out=rank)
-            label.copy_(rank.amax(1)).clamp_(1, classes)
+            # Many times faster than argmax: k where class k has the largest logit, at least K where it has not.
+            torch.add(number, e, alpha=-torch.finfo(wide).max, out=rank)
+            label.copy_(rank.amin(1)).clamp_(0, classes - 1)
             e.exp_()
-            room[0].view(-1).index_fill_(0, torch.sub(behind[inside], label, alpha=length).view(-1), 0.0)
+            room[0].view(-1).index_fill_(0, torch.add(origin[inside], label, alpha=length).view(-1), 0.0)
             torch.sum(e, 1, out=first)
-            # 0 where both are finite, NaN elsewhere.
-            first.add_(bottom, alpha=0).add_(top.squeeze(1), alpha=0)
             torch.sum(e.square_(), 1, out=second)
-    torch.sub(classes, odds.label, out=odds.label)
     return Odds(*(x.view(shape) for x in odds))
 
 
