@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.points.blocks import takes_blocks
 from residual_ssl.selection.points.odds import odds_in_blocks
 
 Residual = Literal["paper", "released"]
@@ -100,7 +101,7 @@ def judged_points(
     check_prediction(logits, valid)
     rule = _Rule(logits.shape[1] - 1, residual == "released", scaled)
     with torch.autocast(logits.device.type, enabled=False):
-        return _judged_in_blocks(logits, valid, rule) if _takes_blocks(logits) else _judged(logits, valid, rule)
+        return _judged_in_blocks(logits, valid, rule) if takes_blocks(logits) else _judged(logits, valid, rule)
 
 
 class _Rule(NamedTuple):
@@ -141,14 +142,6 @@ def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
         valid,
         finite,
     )
-
-
-def _takes_blocks(logits: Tensor) -> bool:
-    """Whether the features are computed in place: on a CPU, where nothing is traced and no gradient asked for."""
-    if logits.device.type != "cpu" or 0 in logits.shape:
-        return False
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return not traced and not (logits.requires_grad and torch.is_grad_enabled())
 
 
 def _judged_in_blocks(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:

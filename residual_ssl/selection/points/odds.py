@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Numbers that fit the cache of a core while a block is worked on.
-_NUMBERS_PER_THREAD = 2**18
+from residual_ssl.selection.points.blocks import block_size, by_blocks
 
 
 class Odds(NamedTuple):
@@ -28,44 +27,30 @@ class Odds(NamedTuple):
 def odds_in_blocks(logits: Tensor) -> Odds:
     """:class:`Odds` of logits ``(B, K, *S)`` on the CPU, without gradients.
 
-    Contiguous and channels-last logits are not copied; beside its results it takes some two megabytes for each thread.
+    Contiguous and channels-last logits are not copied; beside its results it takes four megabytes for each thread.
     """
     batch, classes = logits.shape[:2]
     shape = (batch, *logits.shape[2:])
     size = logits.shape[2:].numel()
     wide = logits.dtype if logits.dtype == torch.float64 else torch.float32
-    odds = Odds(*(torch.empty(batch, size, dtype=dtype) for dtype in (wide, wide, torch.int64)))
-    images, length = _block(batch, classes, size)
+    odds = Odds(*(torch.empty(shape, dtype=dtype) for dtype in (wide, wide, torch.int64)))
+    images, length = block_size(batch, classes, size)
     room = torch.empty(2, images, classes, length, dtype=wide)
     number = torch.arange(classes, dtype=wide).unsqueeze(1)
     # Where in the room the first class of each point is.
     origin = torch.arange(images).unsqueeze(1) * (classes * length) + torch.arange(length)
-    for start in range(0, batch, images):
-        # A view where memory allows one, as it does for the usual formats; else a copy of this part alone.
-        part = logits[start : start + images].reshape(-1, classes, size)
-        for begin in range(0, size, length):
-            x = part[..., begin : begin + length]
-            inside = slice(len(x)), ..., slice(x.shape[2])
-            e, rank = (half[inside] for half in room)
-            first, second, label = (result[start : start + images, begin : begin + length] for result in odds)
-            top = e.copy_(x).amax(1, keepdim=True)
-            # NaN where a logit is not finite, and so is all that follows; elsewhere they add 0.
-            top.add_(top, alpha=0).add_(e.amin(1, keepdim=True), alpha=0)
-            e.sub_(top)
-            # Many times faster than argmax: k where class k has the largest logit, at least K where it has not.
-            torch.add(number, e, alpha=-torch.finfo(wide).max, out=rank)
-            label.copy_(rank.amin(1)).clamp_(0, classes - 1)
-            e.exp_()
-            room[0].view(-1).index_fill_(0, torch.add(origin[inside], label, alpha=length).view(-1), 0.0)
-            torch.sum(e, 1, out=first)
-            torch.sum(e.square_(), 1, out=second)
-    return Odds(*(x.view(shape) for x in odds))
-
-
-def _block(batch: int, classes: int, size: int) -> tuple[int, int]:
-    """Images and points of a block: points of one image, or as many whole images as fit; all blocks about equal."""
-    points = max(_NUMBERS_PER_THREAD * torch.get_num_threads() // classes, 1)
-    if points < size:
-        return 1, -(-size // -(-size // points))
-    together = min(batch, points // size)
-    return -(-batch // -(-batch // together)), size
+    for x, first, second, label in by_blocks(logits, *odds):
+        inside = slice(len(x)), ..., slice(x.shape[2])
+        e, rank = (half[inside] for half in room)
+        top = e.copy_(x).amax(1, keepdim=True)
+        # NaN where a logit is not finite, and so is all that follows; elsewhere they add 0.
+        top.add_(top, alpha=0).add_(e.amin(1, keepdim=True), alpha=0)
+        e.sub_(top)
+        # Many times faster than argmax: k where class k has the largest logit, at least K where it has not.
+        torch.add(number, e, alpha=-torch.finfo(wide).max, out=rank)
+        label.copy_(rank.amin(1)).clamp_(0, classes - 1)
+        e.exp_()
+        room[0].view(-1).index_fill_(0, torch.add(origin[inside], label, alpha=length).view(-1), 0.0)
+        torch.sum(e, 1, out=first)
+        torch.sum(e.square_(), 1, out=second)
+    return odds
