@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from convex_layer import published_partition
 from recorded import save, table
-from timing import Methods, best, machine, rounds, timing_command_line
+from timing import Methods, best, machine, rounds, surroundings, timing_command_line
 from torch import Tensor
 
 from residual_ssl import ConvexSelector, Selector, TrustedMask
@@ -43,9 +43,17 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=SHAPES, help="of the logits, images x classes x side x side")
     parser.add_argument("--only", nargs="+", help="names of selectors")
     options = parser.parse_args()
+    around = surroundings()
     torch.set_num_threads(options.threads)
     cells = [cell(options, shape) for shape in options.shapes]
-    record = {**provenance(), "device": options.device, "rounds": options.rounds, "cells": cells}
+    shown = [name for name in ("ConvexSelector", "FixedThreshold", MASK) if name in cells[0]["ms"]]
+    summary = {
+        f"{name} at {cell['shape'].replace('x', '×')}": f"{cell['softmaxes'][name]:.2f} softmaxes"
+        for cell in cells
+        for name in shown
+    }
+    figures = {"device": options.device, "rounds": options.rounds, "cells": cells, "summary": summary}
+    record = {**provenance(), **around, **figures}
     save(options.out, f"selection_{options.device}", record, report(record))
     print(report(record))
 

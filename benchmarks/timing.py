@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,11 @@ def timing_command_line(about: str | None, rounds: int) -> argparse.ArgumentPars
     parser.add_argument("--threads", type=int, default=2, help="threads of torch on a CPU")
     parser.add_argument("--rounds", type=int, default=rounds)
     return parser
+
+
+def surroundings() -> dict[str, Any]:
+    """What else bears on the times: how waiting threads wait, and how busy the machine is with other work."""
+    return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY"), "load_average": round(os.getloadavg()[0], 1)}
 
 
 def rounds(methods: Methods, count: int, device: str = "cpu") -> Times:

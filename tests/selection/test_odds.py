@@ -105,6 +105,14 @@ def test_logits_as_large_as_the_dtype_holds_are_finite() -> None:
     assert got.label.tolist() == [0, 1, 0]
 
 
+def test_a_default_device_is_not_that_of_the_logits() -> None:
+    logits = random_logits((2, 3, 4))
+    expected = judged_points(logits)
+    with torch.device("meta"):
+        got = judged_points(logits)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", 2**14 // torch.get_num_threads())

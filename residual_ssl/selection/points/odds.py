@@ -32,13 +32,14 @@ def odds_in_blocks(logits: Tensor) -> Odds:
     batch, classes = logits.shape[:2]
     shape = (batch, *logits.shape[2:])
     size = logits.shape[2:].numel()
+    at = logits.device
     wide = logits.dtype if logits.dtype == torch.float64 else torch.float32
-    odds = Odds(*(torch.empty(shape, dtype=dtype) for dtype in (wide, wide, torch.int64)))
+    odds = Odds(*(torch.empty(shape, dtype=dtype, device=at) for dtype in (wide, wide, torch.int64)))
     images, length = block_size(batch, classes, size)
-    room = torch.empty(2, images, classes, length, dtype=wide)
-    number = torch.arange(classes, dtype=wide).unsqueeze(1)
+    room = torch.empty(2, images, classes, length, dtype=wide, device=at)
+    number = torch.arange(classes, dtype=wide, device=at).unsqueeze(1)
     # Where in the room the first class of each point is.
-    origin = torch.arange(images).unsqueeze(1) * (classes * length) + torch.arange(length)
+    origin = torch.arange(images, device=at).unsqueeze(1) * (classes * length) + torch.arange(length, device=at)
     for x, first, second, label in by_blocks(logits, *odds):
         inside = slice(len(x)), ..., slice(x.shape[2])
         e, rank = (half[inside] for half in room)
