@@ -46,6 +46,7 @@ class TestAllBenchmarksOfTime:
         small = {
             "selection": ["--shapes", "2x3x64x64", "2x4x56x48"],
             "train_step": ["--model", "small_segmenter", "--crops", "32"],
+            "upsampled_loss": ["--shapes", "1x3x4x4 9x11"],
             "scaling": ["--sizes", "2"],
             "startup": ["--first-step", "experiment=digits_classification", "dry_run=true"],
         }
@@ -88,10 +89,17 @@ class TestAllBenchmarksOfTime:
         assert "Traceback" in (tmp_path / "selection_cpu.log").read_text()
 
     @pytest.mark.slow
-    def test_training_steps_and_first_steps_are_timed(self, benchmarks: Any, tmp_path: Path) -> None:
-        assert benchmarks.main(["--only", "train_step", "startup", "--rounds", "1", "--out", str(tmp_path)]) == 0
+    def test_training_steps_losses_and_first_steps_are_timed(self, benchmarks: Any, tmp_path: Path) -> None:
+        assert (
+            benchmarks.main(
+                ["--only", "train_step", "upsampled_loss", "startup", "--rounds", "1", "--out", str(tmp_path)]
+            )
+            == 0
+        )
         (cell,) = json.loads((tmp_path / "train_step_cpu.json").read_text())["cells"]
         assert set(cell["ms"]) == {"eager UniMatch", "unimatch, no", "csl, no"}
+        (cell,) = json.loads((tmp_path / "upsampled_loss_cpu.json").read_text())["cells"]
+        assert set(cell["ms"]) == set(cell["mib"]) == {"composition", "by blocks"}
         seconds = json.loads((tmp_path / "startup_cpu.json").read_text())["seconds"]
         assert seconds["python -c pass"] < seconds["import torch"] < seconds["first step"]
 
