@@ -8,8 +8,8 @@ features, which are computed once; with half of the features dropped, it must ag
 the features as they are. A run is a matter of seconds on one core.
 
 The truth of unlabelled images is read to measure pseudo-labels; the oracle alone uses it to choose them, and the
-perfect filter to leave out images of none of the classes. Runs go by ground and seed; the results file is written after each. A
-run that was cut off is continued, a finished one only read.
+perfect filter to leave out images of none of the classes. Runs go by ground and seed; the results file is written after
+each. A run that was cut off is continued, a finished one only read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from classified import ANIMALS, CIFAR10, PACS
+from classified import ANIMALS, PACS
 from datasets import concatenate_datasets, load_dataset
 from recorded import MEMORY, WARM_UP, is_finished, save, share, spread, table, trained, training_command_line
 
@@ -211,9 +211,9 @@ NOTE = (
     "Accuracy on images of the known classes, mean ± standard deviation over seeds. Every row continues the warm-up of "
     "its seed, {} steps on the labels, by {} steps. − none: paired by seed. Hindsight: the best of none and the fixed "
     "thresholds for each seed, by its accuracy on the validation images, which no method may do; it, the filter and "
-    "the oracle are ceilings. Coverage, purity: of the unlabelled batches, over the last 100 steps; an image of no known "
-    "class counts as wrong. Better, worse: grounds in which the mean paired difference to none exceeds its standard "
-    "error twice."
+    "the oracle are ceilings. Coverage, purity: of the unlabelled batches, over the last 100 steps; an image of no "
+    "known class counts as wrong. Better, worse: grounds in which the mean paired difference to none is larger than "
+    "twice its standard error."
 )
 
 
