@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from residual_ssl import FixedThreshold
+from residual_ssl import ConvexSelector, FixedThreshold
 from residual_ssl.commands.comparison import Predictions
 from residual_ssl.commands.comparison.saved import SavedArray
 from residual_ssl.selection import TrustAll
@@ -33,6 +33,90 @@ def test_convex_layer_writes_times_ratios_and_their_origin(tmp_path: Path) -> No
     assert [cell["points"] for cell in record["cells"]] == [8, 16]
     assert record["versions"]["torch"]
     assert (tmp_path / "convex_layer.md").read_text().strip() in printed
+
+
+class TestAllBenchmarksOfTime:
+    """``python -m benchmarks``, with small sizes in place of its own."""
+
+    @pytest.fixture
+    def benchmarks(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        monkeypatch.syspath_prepend(str(ROOT))
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        module = importlib.import_module("benchmarks.__main__")
+        small = {
+            "selection": ["--shapes", "2x3x64x64", "2x4x56x48"],
+            "train_step": ["--model", "small_segmenter", "--crops", "32"],
+            "upsampled_loss": ["--shapes", "1x3x4x4 9x11"],
+            "scaling": ["--sizes", "2"],
+            "startup": ["--first-step", "experiment=digits_classification", "dry_run=true"],
+        }
+        monkeypatch.setattr(module, "BENCHMARKS", {"cpu": small})
+        return module
+
+    def test_what_a_commit_has_measured_is_not_measured_again(
+        self, benchmarks: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["--only", "selection", "scaling", "--rounds", "1", "--out", str(tmp_path)]
+        assert benchmarks.main(arguments) == 0
+        printed = capsys.readouterr().out
+        assert "| selection | measured | ConvexSelector at 2×3×64×64 |" in printed
+        record = json.loads((tmp_path / "selection_cpu.json").read_text())
+        assert record["commit"]
+        assert [cell["shape"] for cell in record["cells"]] == ["2x3x64x64", "2x4x56x48"]
+        for cell in record["cells"]:
+            assert cell["softmaxes"]["softmax"] == cell["published / ours"]["published formulation"] == 1
+            assert {"FixedThreshold", "LearnedConvexSelector", "UCCWeight", "TrustedMask"} < set(cell["ms"])
+        stamp = (tmp_path / "scaling_cpu.json").stat().st_mtime_ns
+        assert benchmarks.main(arguments) == 0
+        assert "| scaling | as before |" in capsys.readouterr().out
+        assert stamp == (tmp_path / "scaling_cpu.json").stat().st_mtime_ns
+
+    def test_nothing_begins_after_the_budget_and_what_runs_is_stopped(
+        self, benchmarks: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert benchmarks.main(["--only", "selection", "scaling", "--budget", "0.2s", "--out", str(tmp_path)]) == 0
+        printed = capsys.readouterr().out
+        assert "| selection | out of time |" in printed
+        assert "| scaling | not begun |" in printed
+
+    @pytest.mark.slow
+    def test_a_benchmark_that_fails_is_told(
+        self, benchmarks: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        benchmarks.BENCHMARKS["cpu"]["selection"] = ["--shapes", "nonsense"]
+        assert benchmarks.main(["--only", "selection", "--out", str(tmp_path)]) == 1
+        assert "| selection | failed | said | ValueError: " in capsys.readouterr().out
+        assert "Traceback" in (tmp_path / "selection_cpu.log").read_text()
+
+    @pytest.mark.slow
+    def test_training_steps_losses_and_first_steps_are_timed(self, benchmarks: Any, tmp_path: Path) -> None:
+        assert (
+            benchmarks.main(
+                ["--only", "train_step", "upsampled_loss", "startup", "--rounds", "1", "--out", str(tmp_path)]
+            )
+            == 0
+        )
+        (cell,) = json.loads((tmp_path / "train_step_cpu.json").read_text())["cells"]
+        assert set(cell["ms"]) == {"eager UniMatch", "unimatch, no", "csl, no"}
+        (cell,) = json.loads((tmp_path / "upsampled_loss_cpu.json").read_text())["cells"]
+        assert set(cell["ms"]) == set(cell["mib"]) == {"composition", "by blocks"}
+        seconds = json.loads((tmp_path / "startup_cpu.json").read_text())["seconds"]
+        assert seconds["python -c pass"] < seconds["import torch"] < seconds["first step"]
+
+    def test_the_exponent_is_the_slope_of_the_logarithms(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        scaling = importlib.import_module("scaling")
+        assert scaling.exponent([10, 100, 1000], [3 * 10**1.2, 3 * 100**1.2, 3 * 1000**1.2]) == pytest.approx(1.2)
+
+
+def test_the_published_formulation_gives_the_selection_of_csl(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    selection = importlib.import_module("selection")
+    logits = selection.drawn(2, 5, 24, 24).double()
+    chosen = ConvexSelector()(logits)
+    for image, (weight, label) in enumerate(selection.published(logits)):
+        assert torch.equal(label, chosen.label[image].flatten())
+        torch.testing.assert_close(weight, chosen.weight[image].flatten(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.slow

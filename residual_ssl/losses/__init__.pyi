@@ -4,6 +4,7 @@ from .points import labelled_cross_entropy as labelled_cross_entropy
 from .points import ohem_cross_entropy as ohem_cross_entropy
 from .points import selected_cross_entropy as selected_cross_entropy
 from .points import selected_squared_error as selected_squared_error
+from .upsampled import upsampled_selected_cross_entropy as upsampled_selected_cross_entropy
 
 __all__ = [
     "MinimumClassConfusion",
@@ -12,4 +13,5 @@ __all__ = [
     "ohem_cross_entropy",
     "selected_cross_entropy",
     "selected_squared_error",
+    "upsampled_selected_cross_entropy",
 ]

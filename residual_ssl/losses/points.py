@@ -37,6 +37,11 @@ def selected_cross_entropy(logits: Tensor, selection: Selection) -> Tensor:
         >>> round(selected_cross_entropy(torch.zeros(2, 2), chosen).item(), 4)  # ln 2 at one of two points
         0.3466
     """
+    return selected_cross_entropy_sum(logits, selection) / mean_count(selection.valid.sum())
+
+
+def selected_cross_entropy_sum(logits: Tensor, selection: Selection) -> Tensor:
+    """The sum that :func:`selected_cross_entropy` divides by the number of valid points."""
     wide = _wide(logits)
     target = selection.label if selection.target is None else selection.target.to(wide.dtype)
     total = _weighted(F.cross_entropy(wide, target, reduction="none"), selection)
@@ -44,7 +49,7 @@ def selected_cross_entropy(logits: Tensor, selection: Selection) -> Tensor:
         # log(1 - Σ_negative p) is the log-probability of the other classes together.
         others = wide.masked_fill(selection.negative, -torch.inf).logsumexp(1) - wide.logsumexp(1)
         total = total - others.sum()
-    return total / mean_count(selection.valid.sum())
+    return total
 
 
 def selected_squared_error(logits: Tensor, selection: Selection) -> Tensor:

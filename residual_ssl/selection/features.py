@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection.points.blocks import takes_blocks
 from residual_ssl.selection.points.odds import odds_in_blocks
 
 Residual = Literal["paper", "released"]
@@ -100,7 +101,7 @@ def judged_points(
     check_prediction(logits, valid)
     rule = _Rule(logits.shape[1] - 1, residual == "released", scaled)
     with torch.autocast(logits.device.type, enabled=False):
-        return _judged_in_blocks(logits, valid, rule) if _takes_blocks(logits) else _judged(logits, valid, rule)
+        return _judged_in_blocks(logits, valid, rule) if takes_blocks(logits) else _judged(logits, valid, rule)
 
 
 class _Rule(NamedTuple):
@@ -143,20 +144,11 @@ def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
     )
 
 
-def _takes_blocks(logits: Tensor) -> bool:
-    """Whether the features are computed in place: on a CPU, where nothing is traced and no gradient asked for."""
-    if logits.device.type != "cpu" or 0 in logits.shape:
-        return False
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return not traced and not (logits.requires_grad and torch.is_grad_enabled())
-
-
 def _judged_in_blocks(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
     """The features in one pass over the logits, and in place."""
     first, second, label = odds_in_blocks(logits)
     finite = first == first
     valid = finite if valid is None else finite & valid
-    label.mul_(finite)
     nothing = first.new_zeros(())
     columns = [x.view(-1).split(_POINTS_AT_ONCE) for x in (first, second, valid.contiguous())]
     for confidence, dispersion, keep in zip(*columns, strict=True):

@@ -225,5 +225,5 @@ class Selector(Memory):
             residual=points.residual,
             target=target,
             negative=None if negative is None else negative & points.valid.unsqueeze(1),
-            diagnostics={"nonfinite": (~points.finite).sum()},
+            diagnostics={"nonfinite": points.finite.numel() - points.finite.count_nonzero()},
         )

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from residual_ssl.selection import features
 from residual_ssl.selection.features import JudgedPoints, judged_points
-from residual_ssl.selection.points import odds
+from residual_ssl.selection.points import blocks
 from residual_ssl.testing import random_logits
 
 
@@ -33,7 +33,7 @@ def assert_equals_whole_passes(logits: Tensor, valid: Tensor | None = None, **op
 @pytest.fixture(params=[2, 24, 150, 10**6])
 def _numbers_in_a_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one point, of part of an image, of several images, and of all."""
-    monkeypatch.setattr(odds, "_NUMBERS_PER_THREAD", request.param // torch.get_num_threads())
+    monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", request.param // torch.get_num_threads())
     monkeypatch.setattr(features, "_POINTS_AT_ONCE", max(request.param // 5, 1))
 
 
@@ -105,9 +105,18 @@ def test_logits_as_large_as_the_dtype_holds_are_finite() -> None:
     assert got.label.tolist() == [0, 1, 0]
 
 
+def test_a_default_device_is_not_that_of_the_logits() -> None:
+    logits = random_logits((2, 3, 4))
+    expected = judged_points(logits)
+    with torch.device("meta"):
+        got = judged_points(logits)
+    assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+
+
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format) -> None:
-    logits = torch.zeros(2, 64, 64, 1024).to(memory_format=order)
+def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", 2**14 // torch.get_num_threads())
+    logits = torch.zeros(2, 64, 32, 128).to(memory_format=order)
     own, made = logits.untyped_storage(), set()
 
     class Watch(TorchDispatchMode):
@@ -120,5 +129,4 @@ def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format) -
 
     with Watch():  # type: ignore[no-untyped-call]
         judged_points(logits)
-    room = 2 * 4 * odds._NUMBERS_PER_THREAD * torch.get_num_threads()
-    assert max(made) <= room < own.nbytes() / 4
+    assert max(made) <= 2 * 4 * 2**14 < own.nbytes() / 8

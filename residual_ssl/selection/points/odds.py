@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Numbers that fit the cache of a core while a block is worked on.
-_NUMBERS_PER_THREAD = 2**18
+from residual_ssl.selection.points.blocks import block_size, by_blocks
 
 
 class Odds(NamedTuple):
@@ -17,7 +16,7 @@ class Odds(NamedTuple):
     Attributes:
         first, second: their sum and the sum of their squares, float32, or float64 for float64 logits; ``first`` is NaN
             where a logit is not finite.
-        label: the first class of the largest logit, int64 in [0, K); any of them where a logit is not finite.
+        label: the first class of the largest logit, int64 in [0, K); 0 where a logit is not finite.
     """
 
     first: Tensor
@@ -28,46 +27,31 @@ class Odds(NamedTuple):
 def odds_in_blocks(logits: Tensor) -> Odds:
     """:class:`Odds` of logits ``(B, K, *S)`` on the CPU, without gradients.
 
-    Contiguous and channels-last logits are not copied; beside its results it takes some two megabytes for each thread.
+    Contiguous and channels-last logits are not copied; beside its results it takes four megabytes for each thread.
     """
     batch, classes = logits.shape[:2]
     shape = (batch, *logits.shape[2:])
     size = logits.shape[2:].numel()
+    at = logits.device
     wide = logits.dtype if logits.dtype == torch.float64 else torch.float32
-    odds = Odds(*(torch.empty(batch, size, dtype=dtype) for dtype in (wide, wide, torch.int64)))
-    images, length = _block(batch, classes, size)
-    room = torch.empty(2, images, classes, length, dtype=wide)
-    # Place K·n of a block's numbers, behind its last row: the row of class k lies (K-k)·n before it.
-    behind = torch.arange(images).unsqueeze(1) * (classes * length) + torch.arange(length) + classes * length
-    from_last = torch.arange(classes, 0, -1, dtype=wide).unsqueeze(1)
-    for start in range(0, batch, images):
-        # A view where memory allows one, as it does for the usual formats; else a copy of this part alone.
-        part = logits[start : start + images].reshape(-1, classes, size)
-        for begin in range(0, size, length):
-            x = part[..., begin : begin + length]
-            inside = slice(len(x)), ..., slice(x.shape[2])
-            e, rank = (half[inside] for half in room)
-            first, second, label = (result[start : start + images, begin : begin + length] for result in odds)
-            top = e.copy_(x).amax(1, keepdim=True)
-            bottom = e.amin(1)
-            e.sub_(top)
-            # Many times faster than argmax: K-k where class k has the largest logit, less than 1 where it has not.
-            torch.add(from_last, e, alpha=torch.finfo(wide).max, out=rank)
-            label.copy_(rank.amax(1)).clamp_(1, classes)
-            e.exp_()
-            room[0].view(-1).index_fill_(0, torch.sub(behind[inside], label, alpha=length).view(-1), 0.0)
-            torch.sum(e, 1, out=first)
-            # 0 where both are finite, NaN elsewhere.
-            first.add_(bottom, alpha=0).add_(top.squeeze(1), alpha=0)
-            torch.sum(e.square_(), 1, out=second)
-    torch.sub(classes, odds.label, out=odds.label)
-    return Odds(*(x.view(shape) for x in odds))
-
-
-def _block(batch: int, classes: int, size: int) -> tuple[int, int]:
-    """Images and points of a block: points of one image, or as many whole images as fit; all blocks about equal."""
-    points = max(_NUMBERS_PER_THREAD * torch.get_num_threads() // classes, 1)
-    if points < size:
-        return 1, -(-size // -(-size // points))
-    together = min(batch, points // size)
-    return -(-batch // -(-batch // together)), size
+    odds = Odds(*(torch.empty(shape, dtype=dtype, device=at) for dtype in (wide, wide, torch.int64)))
+    images, length = block_size(batch, classes, size)
+    room = torch.empty(2, images, classes, length, dtype=wide, device=at)
+    number = torch.arange(classes, dtype=wide, device=at).unsqueeze(1)
+    # Where in the room the first class of each point is.
+    origin = torch.arange(images, device=at).unsqueeze(1) * (classes * length) + torch.arange(length, device=at)
+    for x, first, second, label in by_blocks(logits, *odds):
+        inside = slice(len(x)), ..., slice(x.shape[2])
+        e, rank = (half[inside] for half in room)
+        top = e.copy_(x).amax(1, keepdim=True)
+        # NaN where a logit is not finite, and so is all that follows; elsewhere they add 0.
+        top.add_(top, alpha=0).add_(e.amin(1, keepdim=True), alpha=0)
+        e.sub_(top)
+        # Many times faster than argmax: k where class k has the largest logit, at least K where it has not.
+        torch.add(number, e, alpha=-torch.finfo(wide).max, out=rank)
+        label.copy_(rank.amin(1)).clamp_(0, classes - 1)
+        e.exp_()
+        room[0].view(-1).index_fill_(0, torch.add(origin[inside], label, alpha=length).view(-1), 0.0)
+        torch.sum(e, 1, out=first)
+        torch.sum(e.square_(), 1, out=second)
+    return odds

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from residual_ssl.selection.arguments import check_confidence, check_positive
 from residual_ssl.selection.features import JudgedPoints, judged_points
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.probabilities import log_probability_of
 from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.points.schedule import ScheduledSelector
 from residual_ssl.selection.selection import Selection
@@ -71,9 +71,8 @@ class DashThreshold(ScheduledSelector):
         if not self.training:
             return
         points = judged_points(logits.detach(), known_labels(target, ignore_index, logits.shape[1]))
-        logs = log_probabilities(logits, points)
         known = torch.where(points.valid, target, torch.zeros_like(target))
-        losses = torch.where(points.valid, -logs.gather(1, known.unsqueeze(1)).squeeze(1), 0.0)
+        losses = torch.where(points.valid, -log_probability_of(logits, points, known), 0.0)
         found = self.reduced("loss", torch.stack([losses.sum(), points.valid.sum().to(losses.dtype)]))
         measuring = self.step <= self.warmup * self.total
         self.loss.add_(torch.where(measuring, found, torch.zeros_like(found)))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from residual_ssl.selection.arguments import check_momentum
 from residual_ssl.selection.features import JudgedPoints
-from residual_ssl.selection.points.probabilities import log_probabilities, mean_probabilities
+from residual_ssl.selection.points.probabilities import mean_probabilities
 from residual_ssl.selection.points.starts import one_over_k, uniform
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -52,7 +52,7 @@ class FreeMatchThreshold(Selector):
         confidence = points.confidence.detach()
         count = points.valid.sum()
         mean = self.moved("mean", confidence.sum().reshape(1) / count.clamp(min=1), self.momentum, count)
-        predicted = mean_probabilities(log_probabilities(logits, points), points.valid)
+        predicted = mean_probabilities(logits, points)
         distribution = self.moved("distribution", predicted, self.momentum, count)
         threshold = mean * distribution / distribution.max()
         return self.select(points, confidence >= threshold[points.label])

@@ -49,7 +49,7 @@ class SharpenedThreshold(Selector):
         self.temperature = temperature
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        target = log_probabilities(logits, points, self.temperature).exp()
+        target = log_probabilities(logits, points, self.temperature).exp_()
         return self.select(points, points.confidence >= self.threshold, target=target)
 
     def extra_repr(self) -> str:

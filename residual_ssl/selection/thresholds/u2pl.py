@@ -9,7 +9,7 @@ from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.features import JudgedPoints
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.probabilities import entropy, log_probabilities
 from residual_ssl.selection.points.ranking import masked_quantile
 from residual_ssl.selection.points.schedule import ScheduledSelector
 from residual_ssl.selection.selection import Selection
@@ -66,18 +66,18 @@ class U2PLThreshold(ScheduledSelector):
         self.negative_ranks = None if negative_ranks is None else (negative_ranks[0], negative_ranks[1])
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        logs = log_probabilities(logits, points)
-        entropy = -(logs.exp() * logs).sum(1)
+        uncertainty = entropy(logits, points)
         level = 1 - self.unreliable * (1 - self.progress())
-        bound = masked_quantile(entropy.reshape(1, -1), points.valid.reshape(1, -1), level)
+        bound = masked_quantile(uncertainty.reshape(1, -1), points.valid.reshape(1, -1), level)
         # At the end of the training nothing is left out, not even the point that is the bound.
-        trusted = (entropy < bound) | (level >= 1)
-        return self.select(points, trusted, negative=self._negative(logs, points, trusted))
+        trusted = (uncertainty < bound) | (level >= 1)
+        return self.select(points, trusted, negative=self._negative(logits, points, trusted))
 
-    def _negative(self, logs: Tensor, points: JudgedPoints, trusted: Tensor) -> Tensor | None:
+    def _negative(self, logits: Tensor, points: JudgedPoints, trusted: Tensor) -> Tensor | None:
         if self.negative_ranks is None:
             return None
         first, end = self.negative_ranks
+        logs = log_probabilities(logits, points)
         low = logs.argsort(dim=1, descending=True, stable=True)[:, first:end]
         ranked = torch.zeros_like(logs, dtype=torch.bool).scatter(1, low, True)
         # Where two classes are equally likely, the pseudo-label need not be the one ranked first.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.selection.arguments import check_choice, check_momentum
-from residual_ssl.selection.features import judged_points
+from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.probabilities import log_probabilities, mean_probabilities
 from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.points.starts import uniform
@@ -74,30 +74,29 @@ class DistributionAlignment(WrapperSelector):
         if self.training and self.prior == "labelled":
             self.size_states(logits.shape[1])
             points = judged_points(logits, known_labels(target, ignore_index, logits.shape[1]))
-            mean = mean_probabilities(log_probabilities(logits, points), points.valid)
+            mean = mean_probabilities(logits, points)
             self.moved("wanted", mean, self.momentum, points.valid.sum())
         super().update_from_labels(logits, target, ignore_index)
 
     def forward(self, logits: Tensor, valid: Tensor | None = None, **evidence: Tensor) -> Selection:
         points = judged_points(logits, valid)
-        logs = log_probabilities(logits, points)
+        mean = mean_probabilities(logits, points)
         # The first batch is taken as it is: nothing has been predicted before.
-        momentum = self.momentum * (self.predicted.sum() > 0).to(logs.dtype)
-        predicted = self.moved("predicted", mean_probabilities(logs, points.valid), momentum, points.valid.sum())
-        ratio = ((self.wanted.to(logs.dtype) + _EPSILON) / (predicted + _EPSILON)).log() * (predicted.sum() > 0)
-        aligned = logs + ratio.reshape(-1, *[1] * (logs.dim() - 2))
-        # What was not finite stays so, and the rule counts it.
-        aligned = torch.where(points.finite.unsqueeze(1), aligned, torch.full_like(aligned, torch.nan))
+        momentum = self.momentum * (self.predicted.sum() > 0).to(mean.dtype)
+        predicted = self.moved("predicted", mean, momentum, points.valid.sum())
+        ratio = ((self.wanted.to(mean.dtype) + _EPSILON) / (predicted + _EPSILON)).log() * (predicted.sum() > 0)
+        # Logits differ from log-probabilities by a shift of each point, and what was not finite stays so.
+        aligned = logits.detach() + ratio.reshape(-1, *[1] * (logits.dim() - 2))
         chosen: Selection = self.rule(aligned, valid, **evidence)
-        return chosen if self.relabel else self._with_own_labels(chosen, points.label, logs)
+        return chosen if self.relabel else self._with_own_labels(chosen, points, logits)
 
     @staticmethod
-    def _with_own_labels(chosen: Selection, label: Tensor, logs: Tensor) -> Selection:
-        changes: dict[str, Any] = {"label": label}
+    def _with_own_labels(chosen: Selection, points: JudgedPoints, logits: Tensor) -> Selection:
+        changes: dict[str, Any] = {"label": points.label}
         if chosen.target is not None:
-            changes["target"] = logs.exp()
+            changes["target"] = log_probabilities(logits, points).exp_()
         if chosen.negative is not None:
-            own = torch.zeros_like(chosen.negative).scatter(1, label.unsqueeze(1), True)
+            own = torch.zeros_like(chosen.negative).scatter(1, points.label.unsqueeze(1), True)
             changes["negative"] = chosen.negative & ~own
         return replace(chosen, **changes)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.pair import judged_pair
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.probabilities import log_probability_of
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -53,7 +53,7 @@ class DMTWeight(Selector):
 
     def judge(self, points: JudgedPoints, logits: Tensor, *, second: Tensor) -> Selection:
         points, other = judged_pair(points, logits, second)
-        log_p = log_probabilities(second, other).gather(1, points.label.unsqueeze(1)).squeeze(1)
+        log_p = log_probability_of(second, other, points.label)
         same = points.label == other.label
         overruled = ~same & (points.confidence.detach() >= other.confidence)
         zero = torch.zeros_like(log_p)

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from residual_ssl.selection.features import JudgedPoints
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.probabilities import entropy
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -32,6 +32,5 @@ class EntropyWeight(Selector):
     """
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        logs = log_probabilities(logits, points)
-        weight = (1 + (logs.exp() * logs).sum(1) / math.log(logits.shape[1])).clamp(0, 1)
+        weight = (1 - entropy(logits, points) / math.log(logits.shape[1])).clamp(0, 1)
         return self.select(points, weight == 1, weight)

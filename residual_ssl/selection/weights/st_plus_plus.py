@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.features import JudgedPoints
+from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -70,7 +70,8 @@ class STPlusPlusSelector(Selector):
                 f"earlier: got shape {tuple(earlier.shape)}, expected (J, {', '.join(map(str, logits.shape))}), the "
                 "logits of J earlier states"
             )
-        stability = image_stability(points.label, earlier.argmax(2), points.valid, logits.shape[1])
+        labels = torch.stack([judged_points(state).label for state in earlier.detach()])
+        stability = image_stability(points.label, labels, points.valid, logits.shape[1])
         if self.training:
             self._remember(stability)
         known = torch.arange(self.window, device=stability.device) < self.count

@@ -8,7 +8,7 @@ from torch import Tensor
 from residual_ssl.selection.arguments import check_confidence
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.pair import judged_pair
-from residual_ssl.selection.points.probabilities import log_probabilities
+from residual_ssl.selection.points.probabilities import kullback_leibler
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -47,8 +47,7 @@ class UCCWeight(Selector):
 
     def judge(self, points: JudgedPoints, logits: Tensor, *, second: Tensor) -> Selection:
         points, other = judged_pair(points, logits, second)
-        logs, theirs = log_probabilities(logits, points), log_probabilities(second, other).to(points.confidence.dtype)
-        divergence = (logs.exp() * (logs - theirs)).sum(1).clamp(min=0)
+        divergence = kullback_leibler(logits, points, second, other).to(points.confidence.dtype).clamp(min=0)
         weight = torch.where(points.confidence >= self.threshold, torch.exp(-divergence), 0.0)
         return self.select(points, weight == 1, weight)
 
