@@ -17,6 +17,8 @@ class MLP(ClassificationModel):
         num_features: D, length of the input vectors.
         num_classes: K ≥ 2.
         hidden: widths of the layers, each ≥ 1; empty for a linear model.
+        standardise: whether a BatchNorm without parameters comes first: for features that are not standardised, as
+            those of a frozen backbone.
 
     Inputs are ``(B, D)``, or ``(B, 1, D)`` as :class:`~residual_ssl.tasks.features.FeatureTask` shows them.
 
@@ -30,18 +32,26 @@ class MLP(ClassificationModel):
         (torch.Size([4, 2]), torch.Size([4, 30]))
     """
 
-    def __init__(self, num_features: int, num_classes: int, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        num_classes: int,
+        hidden: Sequence[int] = (128, 128),
+        *,
+        standardise: bool = False,
+    ) -> None:
         widths = [num_features, *hidden]
         if min(widths) < 1:
             raise InvalidInputError(
                 f"num_features, hidden: got {num_features} and {list(hidden)}, expected numbers ≥ 1"
             )
+        first = [nn.BatchNorm1d(num_features, affine=False)] if standardise else []
         layers = [
             layer
             for narrow, wide in zip(widths, hidden, strict=False)
             for layer in (nn.Linear(narrow, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU(inplace=True))
         ]
-        super().__init__(nn.Sequential(*layers), widths[-1], num_classes)
+        super().__init__(nn.Sequential(*first, *layers), widths[-1], num_classes)
 
     def encode(self, x: Tensor) -> Tensor:
         features: Tensor = self.encoder(x.flatten(1))

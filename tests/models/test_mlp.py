@@ -29,3 +29,11 @@ def test_without_hidden_layers_the_features_are_the_input_and_the_model_is_linea
 def test_widths_below_one_are_refused(features: int, hidden: list[int]) -> None:
     with pytest.raises(InvalidInputError, match=r"^num_features, hidden"):
         MLP(features, 3, hidden)
+
+
+def test_a_linear_model_of_standardised_features_does_not_depend_on_their_scale() -> None:
+    torch.manual_seed(0)
+    model = MLP(6, 3, hidden=[], standardise=True)
+    x = torch.randn(50, 6)
+    torch.testing.assert_close(model(x), model(1000 * x + 7), rtol=1e-3, atol=1e-3)
+    assert [name for name, _ in model.named_parameters()] == ["head.weight", "head.bias"]

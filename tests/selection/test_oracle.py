@@ -28,3 +28,11 @@ def test_weight_is_the_correctness_of_the_label() -> None:
 def test_a_truth_of_another_shape_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"truth: got shape \(3,\), expected \(2,\)"):
         OracleSelector()(torch.zeros(2, 5), truth=torch.zeros(3, dtype=torch.int64))
+
+
+def test_a_perfect_filter_trusts_whatever_is_of_one_of_the_classes() -> None:
+    logits = torch.tensor([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0], [4.0, 0.0]])
+    chosen = OracleSelector(keep="known")(logits, truth=torch.tensor([0, 1, -1, 255]))
+    assert chosen.weight.tolist() == [1, 1, 0, 0]
+    with pytest.raises(InvalidInputError, match="keep: got 'wrong'"):
+        OracleSelector(keep="wrong")  # type: ignore[arg-type]

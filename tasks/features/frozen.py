@@ -1,0 +1,237 @@
+"""Classification of images by the features of a frozen backbone, which are computed once and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from residual_ssl.data import IMAGE_SUFFIXES, ClassificationSource, ClassifiedSample, ClassifiedSamples, read_image
+from residual_ssl.data.splits.lists import ListEntry
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.losses import labelled_cross_entropy
+from residual_ssl.models.backbone import create_classifier
+from residual_ssl.runtime.files import atomic_file
+from residual_ssl.runtime.seeds import mixed_seed
+from residual_ssl.tasks.classification.geometry import FlipAndCrop
+from residual_ssl.tasks.features.task import FeatureTask
+from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+
+#: Environment variable with the folder of cached features; without it they lie in ~/.cache/residual_ssl/features.
+CACHE = "RESIDUAL_SSL_CACHE"
+
+
+class FrozenBackbone:
+    """A timm network up to its pooled features, in evaluation mode and without gradients.
+
+    Args:
+        name: any model of timm, as ``"tf_efficientnet_lite0"`` or ``"vit_small_patch14_dinov2"``.
+        weights: as of :class:`~residual_ssl.models.TimmClassifier`; random ones come from a fixed seed.
+        weak: size and weak augmentation of the images.
+        mean, std: normalisation of the input, of each channel in [0, 1].
+        backbone_options: further arguments of ``timm.create_model``.
+
+    Raises:
+        InvalidInputError, MissingDataError, CheckpointError: as of :class:`~residual_ssl.models.TimmClassifier`.
+
+    Example:
+        >>> options = {"depth": 1, "embed_dim": 24, "img_size": 32, "patch_size": 8}
+        >>> backbone = FrozenBackbone("vit_small_patch16_224", FlipAndCrop(32), backbone_options=options)
+        >>> backbone.plain(torch.zeros(3, 40, 40, dtype=torch.uint8)).shape
+        torch.Size([1, 24])
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weak: FlipAndCrop,
+        weights: str | Path | None = None,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        backbone_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.weak = weak
+        self.weights = weights
+        self.normalisation = Normalisation(mean, std)
+        self.options = dict(backbone_options or {})
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network, built at first use."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = create_classifier(self.name, weights=self.weights, options=self.options)
+        return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Features, float32 ``(B, D)`` on the CPU, of images in [0, 1], ``(B, C, H, W)``."""
+        place = next(self.network.parameters()).device
+        features: Tensor = self.network(self.normalisation(images.to(place)))
+        return features.float().cpu()
+
+    def plain(self, image: Tensor) -> Tensor:
+        """Features ``(1, D)`` of one image without augmentation."""
+        return self.encode(self.weak.plain(image).unsqueeze(0))
+
+    def fingerprint(self) -> str:
+        """What the features depend on beside the images: the weights by their content, all settings."""
+        file = Path(self.weights) if self.weights is not None else None
+        content = hashlib.sha256(file.read_bytes()).hexdigest() if file is not None and file.is_file() else self.weights
+        normalised = (self.normalisation.mean, self.normalisation.std)
+        return repr((self.name, content, sorted(self.options.items()), self.weak, normalised))
+
+
+class FrozenFeatures:
+    """Images as the features of a frozen backbone, :class:`~residual_ssl.data.ClassifiedSamples`.
+
+    The ``image`` of a sample is float32 ``(V, D)``: the features of the image as it is, then of V - 1 random weak
+    augmentations, the same ones in every run. They are computed when first needed, and kept on disk in float16, under a
+    name that is a digest of the images, the weights and all settings: a changed image is never met by old features.
+
+    Args:
+        samples: reads the images; called once.
+        backbone: gives the features.
+        views: V ≥ 1.
+        cache: whether features are kept on disk, in the folder that the environment variable RESIDUAL_SSL_CACHE names,
+            or in ``~/.cache/residual_ssl/features``.
+
+    Raises:
+        InvalidInputError: fewer than one view.
+    """
+
+    def __init__(
+        self, samples: Callable[[], ClassifiedSamples], backbone: FrozenBackbone, views: int = 1, cache: bool = True
+    ) -> None:
+        if views < 1:
+            raise InvalidInputError(f"views: got {views}, expected 1, the image as it is, or more")
+        self._samples = samples()
+        self.labels = self._samples.labels
+        self._backbone = backbone
+        self._views = views
+        self._cache = cache
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int, /) -> ClassifiedSample:
+        return ClassifiedSample(self._features[index], self.labels[index], self.entry(index).image)
+
+    def entry(self, index: int, /) -> ListEntry:
+        return self._samples.entry(index)
+
+    @cached_property
+    def _features(self) -> Tensor:
+        """Features of all images, float32 ``(N, V, D)``, rounded to float16."""
+        path = self._place() if self._cache else None
+        if path is not None and path.exists():
+            return safetensors.torch.load_file(path)["features"].float()
+        features = self._computed()
+        if path is not None:
+            with atomic_file(path, "cached features") as file:
+                file.write(safetensors.torch.save({"features": features}))
+        return features.float()
+
+    def _place(self) -> Path:
+        digest = hashlib.sha256(f"{self._backbone.fingerprint()} {self._views}".encode())
+        for index in range(len(self)):
+            image = self._samples[index].image
+            digest.update(f"{image.dtype} {tuple(image.shape)}".encode())
+            digest.update(image.contiguous().numpy().tobytes())
+        folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "residual_ssl" / "features")
+        return folder / f"{digest.hexdigest()}.safetensors"
+
+    def _computed(self) -> Tensor:
+        batches = DataLoader(_Views(self._samples, self._backbone.weak, self._views), batch_size=64)
+        return torch.cat([self._backbone.encode(batch.flatten(0, 1)).half() for batch in batches]).unflatten(
+            0, (len(self), self._views)
+        )
+
+
+class _Views(Dataset[Tensor]):
+    """The views of each image, ``(V, C, H, W)``; augmentations are a function of the place of the image."""
+
+    def __init__(self, samples: ClassifiedSamples, weak: FlipAndCrop, views: int) -> None:
+        self._samples = samples
+        self._weak = weak
+        self._views = views
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self._samples[index].image
+        draws = [torch.Generator().manual_seed(mixed_seed(0, index, view)) for view in range(1, self._views)]
+        return torch.stack([self._weak.plain(image), *(self._weak(image, draw) for draw in draws)])
+
+
+class FrozenFeatureTask(FeatureTask):
+    """Classification of images by a classifier on the features of a frozen backbone: milliseconds a step.
+
+    Training takes one of the cached views of :class:`FrozenFeatures` at random; evaluation and prediction the image as
+    it is. A trained run predicts on image files and needs the backbone's weights for it.
+
+    Args:
+        classes, model, strong, light, labelled, supervised_loss: as of :class:`FeatureTask`.
+        backbone: gives the features; D is its number of them.
+        source: ``source(train=…, validation=…)`` as :class:`~residual_ssl.data.ClassificationSplit` with its other
+            arguments given.
+        train, validation: read the images of a set.
+        views: V ≥ 1 cached views of each training image.
+        cache: as of :class:`FrozenFeatures`.
+
+    Raises:
+        ConfigError: fewer than two classes.
+    """
+
+    input_suffixes = IMAGE_SUFFIXES  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        backbone: FrozenBackbone,
+        source: Callable[..., ClassificationSource],
+        train: Callable[[], ClassifiedSamples],
+        validation: Callable[[], ClassifiedSamples],
+        model: Callable[..., nn.Module],
+        views: int = 1,
+        cache: bool = True,
+        strong: nn.Module | None = None,
+        light: nn.Module | None = None,
+        labelled: nn.Module | None = None,
+        supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
+    ) -> None:
+        features = int(backbone.network.num_features)  # type: ignore[arg-type]
+
+        def split() -> ClassificationSource:
+            return source(
+                train=lambda: FrozenFeatures(train, backbone, views, cache),
+                validation=lambda: FrozenFeatures(validation, backbone, 1, cache),
+            )
+
+        super().__init__(classes, features, split, model, strong, light, labelled, supervised_loss)
+        self.weak = _OneView()  # type: ignore[assignment]
+        self.backbone = backbone
+
+    def read(self, path: Path) -> Tensor:
+        return self.backbone.plain(read_image(path))
+
+
+class _OneView:
+    """Takes the place of a weak augmentation: one of the views ``(V, D)``, at random or the first, ``(1, D)``."""
+
+    def __call__(self, views: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        place = int(torch.randint(len(views), (), generator=generator))
+        return views[place : place + 1]
+
+    def plain(self, views: Tensor) -> Tensor:
+        return views[:1]
