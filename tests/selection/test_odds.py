@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from residual_ssl import ConvexSelector, FixedThreshold, Selector
 from residual_ssl.selection import features
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points import blocks
@@ -153,3 +155,16 @@ def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format) -
     with Watch():  # type: ignore[no-untyped-call]
         judged_points(logits)
     assert max(made) <= 2 * 4 * 2**15 < own.nbytes() / 16
+
+
+@pytest.mark.parametrize(
+    ("selector", "times"), [(FixedThreshold(), 1), pytest.param(ConvexSelector(), 2, marks=pytest.mark.slow)], ids=str
+)
+def test_a_compiled_step_takes_images_of_any_size(selector: Selector, times: int) -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(lambda x: selector(x).weight, backend=counter, fullgraph=True, dynamic=True)
+    for images, side in ((2, 24), (2, 24), (3, 28), (5, 33), (4, 40)):
+        logits = random_logits((images, 4, side, side + 1), torch.float32, seed=side)
+        torch.testing.assert_close(compiled(logits), selector(logits).weight, rtol=1e-4, atol=1e-6)
+    assert counter.frame_count <= times
