@@ -3,7 +3,7 @@
     python benchmarks/upsampled_loss.py --threads 2
 
 Value and gradient of `upsampled_selected_cross_entropy` from coarse logits, and of the two steps that it stands for, in
-turn; times are the shortest of all rounds. Memory is the largest that the process holds beyond what it held before.
+turn; times are the shortest of all rounds. Memory is the most that tensors hold at a time beyond what they held before.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -77,15 +76,14 @@ def peak_mib(run: Callable[[], Any], device: str) -> float:
         before = torch.cuda.memory_allocated()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = _resident_kib("VmRSS")
-    run()
-    return (_resident_kib("VmHWM") - before) / 2**10
-
-
-def _resident_kib(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    held = peak = 0
+    changes = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    for event in sorted(changes, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak / 2**20
 
 
 def report(record: dict[str, Any]) -> str:

@@ -15,7 +15,8 @@ Residual = Literal["paper", "released"]
 
 # Keeps g = (K-1)²/(2(1-c+ε)) finite at c = 1; the value of the CoVar release.
 _SCALE_EPSILON = 1e-8
-_POINTS_AT_ONCE = 2**18
+# As many as torch does not divide among threads; see blocks.
+_POINTS_AT_ONCE = 2**15 - 1
 
 
 class Features(NamedTuple):
@@ -147,15 +148,19 @@ def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
 def _judged_in_blocks(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
     """The features in one pass over the logits, and in place."""
     first, second, label = odds_in_blocks(logits)
-    finite = first == first
-    valid = finite if valid is None else finite & valid
+    finite = torch.empty_like(first, dtype=torch.bool)
+    judged = finite if valid is None else torch.empty_like(finite)
+    marked = judged if valid is None else valid.contiguous()
+    columns = [torch.split(x.view(-1), _POINTS_AT_ONCE) for x in (first, second, finite, judged, marked)]
     nothing = first.new_zeros(())
-    columns = [x.view(-1).split(_POINTS_AT_ONCE) for x in (first, second, valid.contiguous())]
-    for confidence, dispersion, keep in zip(*columns, strict=True):
+    for confidence, dispersion, good, keep, mark in zip(*columns, strict=True):
+        torch.eq(confidence, confidence, out=good)
+        if valid is not None:
+            torch.logical_and(good, mark, out=keep)
         features = rule(confidence, dispersion)
         torch.where(keep, features[0], nothing, out=confidence)
         torch.where(keep, features[1], nothing, out=dispersion)
-    return JudgedPoints(first, second, label, valid, finite)
+    return JudgedPoints(first, second, label, judged, finite)
 
 
 def check_prediction(logits: Tensor, valid: Tensor | None) -> None:

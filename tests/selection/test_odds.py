@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from residual_ssl import ConvexSelector, FixedThreshold, Selector
 from residual_ssl.selection import features
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points import blocks
@@ -33,7 +35,7 @@ def assert_equals_whole_passes(logits: Tensor, valid: Tensor | None = None, **op
 @pytest.fixture(params=[2, 24, 150, 10**6])
 def _numbers_in_a_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one point, of part of an image, of several images, and of all."""
-    monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", request.param // torch.get_num_threads())
+    monkeypatch.setattr(blocks, "_NUMBERS", request.param)
     monkeypatch.setattr(features, "_POINTS_AT_ONCE", max(request.param // 5, 1))
 
 
@@ -49,6 +51,30 @@ def test_blocks_of_any_size_give_the_features_of_the_definition(shape: tuple[int
     assert_equals_whole_passes(logits)
     assert_equals_whole_passes(logits, valid, residual="released")
     assert_equals_whole_passes(logits, valid, scaled=True)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_threads_that_share_the_blocks_give_the_same(mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = random_logits((3, 5, 40, 30), torch.float32)
+    monkeypatch.setattr(blocks, "_NUMBERS", 150)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    alone = judged_points(logits)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    with mode():
+        together = judged_points(logits.requires_grad_(mode is torch.no_grad))
+    assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_a_fault_in_another_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    parts = [(torch.full((1,), float(number)),) for number in range(40)]
+
+    def work(own: Any) -> None:
+        if own[0][0] == 1:
+            raise ValueError("not good")
+
+    with pytest.raises(ValueError, match="not good"):
+        blocks.work_through(parts, work)
 
 
 @pytest.mark.usefixtures("_numbers_in_a_block")
@@ -114,9 +140,8 @@ def test_a_default_device_is_not_that_of_the_logits() -> None:
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", 2**14 // torch.get_num_threads())
-    logits = torch.zeros(2, 64, 32, 128).to(memory_format=order)
+def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format) -> None:
+    logits = torch.zeros(2, 64, 64, 256).to(memory_format=order)
     own, made = logits.untyped_storage(), set()
 
     class Watch(TorchDispatchMode):
@@ -129,4 +154,17 @@ def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format, m
 
     with Watch():  # type: ignore[no-untyped-call]
         judged_points(logits)
-    assert max(made) <= 2 * 4 * 2**14 < own.nbytes() / 8
+    assert max(made) <= 2 * 4 * 2**15 < own.nbytes() / 16
+
+
+@pytest.mark.parametrize(
+    ("selector", "times"), [(FixedThreshold(), 1), pytest.param(ConvexSelector(), 2, marks=pytest.mark.slow)], ids=str
+)
+def test_a_compiled_step_takes_images_of_any_size(selector: Selector, times: int) -> None:
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(lambda x: selector(x).weight, backend=counter, fullgraph=True, dynamic=True)
+    for images, side in ((2, 24), (2, 24), (3, 28), (5, 33), (4, 40)):
+        logits = random_logits((images, 4, side, side + 1), torch.float32, seed=side)
+        torch.testing.assert_close(compiled(logits), selector(logits).weight, rtol=1e-4, atol=1e-6)
+    assert counter.frame_count <= times

@@ -180,8 +180,8 @@ def _total(values: Tensor) -> Tensor:
     short blocks do resolve it, and spare a CPU the copy in float64.
     """
     wide = torch.float32 if values.device.type == "mps" else torch.float64
-    blocks, rest = divmod(values.shape[-1], _BLOCK)
-    head, tail = torch.split_with_sizes(values, [blocks * _BLOCK, rest], -1)
+    blocks = values.shape[-1] // _BLOCK  # no divmod, which torch.compile cannot trace for sizes that change
+    head, tail = torch.split_with_sizes(values, [blocks * _BLOCK, values.shape[-1] - blocks * _BLOCK], -1)
     sums = head.reshape(*head.shape[:-1], blocks, _BLOCK).sum(-1)
     return sums.sum(-1, dtype=wide) + tail.sum(-1, dtype=wide)
 
