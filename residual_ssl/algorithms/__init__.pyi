@@ -1,6 +1,7 @@
 from .adversarial import DomainAdversarial as DomainAdversarial
 from .algorithm import Algorithm as Algorithm
 from .algorithm import StepOutput as StepOutput
+from .branches import Branch as Branch
 from .branches import FeatureBranch as FeatureBranch
 from .branches import InputBranch as InputBranch
 from .branches import PredictionBranch as PredictionBranch
@@ -12,6 +13,7 @@ from .ema import EMATeacher as EMATeacher
 
 __all__ = [
     "Algorithm",
+    "Branch",
     "ConsistencyAlgorithm",
     "CrossSupervision",
     "DomainAdversarial",

@@ -10,13 +10,58 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.perturbations import ClassMix, CutMix, FeatureDropout
+from residual_ssl.perturbations import ClassMix, CutMix
 from residual_ssl.perturbations.trusted_mask import TrustedMask
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 
 
-class InputBranch(nn.Module):
+class Branch(nn.Module):
+    """One term of the loss on the unlabelled batch: what the student predicts for it, and what that must agree with.
+
+    A new kind of branch overrides :meth:`term`, and one of the others where it does not judge the plain view.
+
+    Args:
+        weight: factor of its term.
+        perturbation: of the encoder's features of the plain view, each map to the same shape; None: features as they
+            are. At most one branch of an algorithm may have one, as they are perturbed in one pass.
+
+    Attributes:
+        needs_selection: False where :meth:`term` does without pseudo-labels.
+    """
+
+    needs_selection: bool = True
+
+    def __init__(self, weight: float, perturbation: nn.Module | None = None) -> None:
+        super().__init__()
+        self.weight = weight
+        self.perturbation = perturbation
+
+    def shown(
+        self, task: Task, inputs: Tensor, selection: Selection, labelled: Batch
+    ) -> tuple[Tensor, Selection] | None:
+        """A model's input of its own with the selection of it; None for the plain view and ``selection``.
+
+        Args:
+            task: makes views.
+            inputs: dataset inputs of the unlabelled batch ``(B, …)``.
+            selection: pseudo-labels of the plain view.
+            labelled: the labelled batch.
+        """
+        return None
+
+    def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            logits: ``(B, K, *S)``, the student's, of what is shown or of the plain view.
+            selection: of what is shown; None for an algorithm without a selector.
+            valid: bool ``(B, *S)`` of the unlabelled batch, None where all points are valid.
+        """
+        raise NotImplementedError
+
+
+class InputBranch(Branch):
     """A perturbed view of the input that must agree with the pseudo-labels.
 
     Args:
@@ -39,9 +84,8 @@ class InputBranch(nn.Module):
         loss: Callable[[Tensor, Selection], Tensor] = selected_cross_entropy,
         paste: ClassMix | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(weight)
         self.paste = paste
-        self.weight = weight
         self.loss = loss
         self.view = view
         self.mix = mix
@@ -55,6 +99,13 @@ class InputBranch(nn.Module):
         inputs, (selection,) = self.pasted(task, inputs, (selection,), labelled)
         x, box = self.show(task, inputs, selection.trusted)
         return x, self.mixed(selection, box, task.num_classes)
+
+    def shown(self, task: Task, inputs: Tensor, selection: Selection, labelled: Batch) -> tuple[Tensor, Selection]:
+        return self(task, inputs, selection, labelled)  # type: ignore[no-any-return]
+
+    def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
+        assert selection is not None
+        return self.loss(logits, selection)
 
     def pasted(
         self, task: Task, inputs: Tensor, selections: Sequence[Selection], labelled: Batch | None
@@ -88,7 +139,7 @@ class InputBranch(nn.Module):
         return selection.mixed(selection.map(lambda points: points[partners]), box, num_classes)
 
 
-class FeatureBranch(nn.Module):
+class FeatureBranch(Branch):
     """The plain view with perturbed encoder features: one more loss term at the price of a decoder pass.
 
     Args:
@@ -96,13 +147,15 @@ class FeatureBranch(nn.Module):
         perturbation: applied to each feature map that the model perturbs.
     """
 
-    def __init__(self, weight: float, perturbation: FeatureDropout) -> None:
-        super().__init__()
-        self.weight = weight
-        self.perturbation = perturbation
+    def __init__(self, weight: float, perturbation: nn.Module) -> None:
+        super().__init__(weight, perturbation)
+
+    def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
+        assert selection is not None
+        return selected_cross_entropy(logits, selection)
 
 
-class PredictionBranch(nn.Module):
+class PredictionBranch(Branch):
     """The student's own prediction of the plain view, under a loss that asks for no labels.
 
     Args:
@@ -110,10 +163,14 @@ class PredictionBranch(nn.Module):
         loss: ``loss(logits, valid)``, a scalar; ``valid`` as in the unlabelled batch, None where all points are.
     """
 
+    needs_selection = False
+
     def __init__(self, weight: float, loss: Callable[[Tensor, Tensor | None], Tensor]) -> None:
-        super().__init__()
-        self.weight = weight
+        super().__init__(weight)
         self.loss = loss
+
+    def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
+        return self.loss(logits, valid)
 
 
 @contextmanager

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
-from residual_ssl.algorithms.branches import FeatureBranch, InputBranch, PredictionBranch, frozen_running_statistics
+from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
 from residual_ssl.algorithms.ema import EMATeacher
 from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.errors import ConfigError
-from residual_ssl.losses import selected_cross_entropy
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
 
@@ -30,8 +29,8 @@ class ConsistencyAlgorithm(Algorithm):
 
     Args:
         selector: the selection rule; None only where no branch is taught by pseudo-labels.
-        branches: InputBranch, FeatureBranch or PredictionBranch by name; at most one FeatureBranch. None or empty:
-            supervised training.
+        branches: each a :class:`~residual_ssl.algorithms.Branch`, by name; at most one that perturbs features. None or
+            empty: supervised training.
         labelled_weight: w_x.
         ema_decay: None: the student teaches itself. A decay: an :class:`EMATeacher` teaches, and is what is evaluated.
         ema_teaches: False: the student teaches itself, and its moving average is only evaluated, as in FixMatch.
@@ -48,8 +47,8 @@ class ConsistencyAlgorithm(Algorithm):
     prediction branch), ….
 
     Raises:
-        ConfigError: branches without a selector, more than one FeatureBranch, two kinds of teacher; a selector whose
-            evidence is not there.
+        ConfigError: branches without a selector, more than one that perturbs features, two kinds of teacher; a selector
+            whose evidence is not there.
 
     Source: FixMatch, arXiv 2001.07685; UniMatch, arXiv 2208.09910, eq. 6; CSL, arXiv 2509.16704, eq. 9; statistics of
     each domain: AdaBN, arXiv 1603.04779, and DSBN, arXiv 1906.03950, which has scales and shifts of each domain too.
@@ -58,7 +57,7 @@ class ConsistencyAlgorithm(Algorithm):
     def __init__(
         self,
         selector: Selector | None = None,
-        branches: Mapping[str, InputBranch | FeatureBranch | PredictionBranch] | None = None,
+        branches: Mapping[str, Branch] | None = None,
         labelled_weight: float = 1.0,
         ema_decay: float | None = None,
         ema_teaches: bool = True,
@@ -68,10 +67,10 @@ class ConsistencyAlgorithm(Algorithm):
     ) -> None:
         super().__init__()
         branches = dict(branches or {})
-        feature = [name for name, branch in branches.items() if isinstance(branch, FeatureBranch)]
+        feature = [name for name, branch in branches.items() if branch.perturbation is not None]
         if len(feature) > 1:
             raise ConfigError(f"algorithm.branches: got feature branches {', '.join(feature)}, expected at most one")
-        if selector is None and any(not isinstance(branch, PredictionBranch) for branch in branches.values()):
+        if selector is None and any(branch.needs_selection for branch in branches.values()):
             raise ConfigError("algorithm.selector: got none for an algorithm with branches; choose one, selector=csl")
         if ema_decay is not None and teacher_from is not None:
             raise ConfigError(
@@ -119,17 +118,17 @@ class ConsistencyAlgorithm(Algorithm):
                 selection = self._select(plain, logits[start:].detach(), unlabelled)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
-        for name, branch in self.branches.items():
-            if isinstance(branch, PredictionBranch):
-                terms[name] = branch.loss(logits[start:], unlabelled.get("valid"))
-        if selection is not None:
-            if perturbed is not None and self.feature is not None:
-                terms[self.feature] = selected_cross_entropy(perturbed, selection)
-            terms.update(self._input_terms(model, task, unlabelled["input"], selection, labelled))
+        shown = self._shown(model, task, unlabelled["input"], selection, labelled)
+        for name, branch in self._branches():
+            prediction, chosen = shown.get(name, (logits[start:] if name != self.feature else perturbed, selection))
+            terms[name] = branch.term(prediction, chosen, unlabelled.get("valid"))
         loss = self.labelled_weight * terms["labelled"]
-        for name in self.branches:
-            loss = loss + self._branch(name).weight * terms[name]
+        for name, branch in self._branches():
+            loss = loss + branch.weight * terms[name]
         return StepOutput(loss, {name: term.detach() for name, term in terms.items()}, selection)
+
+    def _branches(self) -> list[tuple[str, Branch]]:
+        return list(self.branches.items())  # type: ignore[arg-type]
 
     def _plain_logits(self, model: nn.Module, x: Tensor, plain: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits of the labelled and the plain view, and of the latter with perturbed features."""
@@ -141,7 +140,7 @@ class ConsistencyAlgorithm(Algorithm):
         if self.feature is None:
             logits, perturbed = model(batch), None
         else:
-            logits, perturbed = model(batch, self._branch(self.feature).perturbation, start)
+            logits, perturbed = model(batch, self.branches[self.feature].perturbation, start)
         return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
 
     def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
@@ -152,9 +151,9 @@ class ConsistencyAlgorithm(Algorithm):
         evidence: dict[str, Tensor | None] = {"truth": unlabelled.get("truth"), "second": None, "earlier": None}
         if teacher is not None:
             evidence["second"] = own
-        if isinstance(teacher, FrozenTeacher) and "earlier" in self.selector.evidence:
+        if isinstance(teacher, FrozenTeacher) and "earlier" in self.selector.needs.evidence:
             evidence["earlier"] = teacher.earlier(plain)
-        asked = {name: evidence[name] for name in self.selector.evidence}
+        asked = {name: evidence[name] for name in self.selector.needs.evidence}
         for name, value in asked.items():
             if value is None or not len(value):
                 raise ConfigError(
@@ -163,26 +162,24 @@ class ConsistencyAlgorithm(Algorithm):
                 )
         return self.selector(taught, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
 
-    def _input_terms(
-        self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection, labelled: Batch
-    ) -> dict[str, Tensor]:
-        branches = {name: branch for name, branch in self.branches.items() if isinstance(branch, InputBranch)}
-        if not branches:
+    def _shown(
+        self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch
+    ) -> dict[str, tuple[Tensor, Selection]]:
+        """The student's logits of what branches show it beside the plain view, in one pass, and the selection of it."""
+        if selection is None:
             return {}
-        views, selections = zip(
-            *(branch(task, inputs, selection, labelled) for branch in branches.values()), strict=True
-        )
-        together = torch.cat(views)
+        made = {name: branch.shown(task, inputs, selection, labelled) for name, branch in self._branches()}
+        views = {name: view for name, view in made.items() if view is not None}
+        if not views:
+            return {}
+        together = torch.cat([x for x, _ in views.values()])
         with frozen_running_statistics(model):
             if self.view_features is None:
                 logits = model(together)
             else:
                 logits = model(together, self.view_features, perturbed_only=True)
-        parts = zip(branches.items(), logits.chunk(len(branches)), selections, strict=True)
-        return {name: branch.loss(prediction, chosen) for (name, branch), prediction, chosen in parts}
-
-    def _branch(self, name: str) -> InputBranch | FeatureBranch | PredictionBranch:
-        return self.branches[name]  # type: ignore[return-value]
+        parts = zip(views.items(), logits.chunk(len(views)), strict=True)
+        return {name: (prediction, chosen) for (name, (_, chosen)), prediction in parts}
 
     def after_step(self, model: nn.Module) -> None:
         if isinstance(self.teacher, EMATeacher):

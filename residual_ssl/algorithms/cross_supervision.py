@@ -73,9 +73,10 @@ class CrossSupervision(Algorithm):
         super().__init__()
         self.weight = weight
         self.selector = TrustAll() if selector is None else selector
-        if set(self.selector.evidence) - {"second"}:
+        evidence = self.selector.needs.evidence
+        if set(evidence) - {"second"}:
             raise ConfigError(
-                f"algorithm.selector: {type(self.selector).__name__} judges by {', '.join(self.selector.evidence)}; "
+                f"algorithm.selector: {type(self.selector).__name__} judges by {', '.join(evidence)}; "
                 "cross supervision has two predictions and nothing else"
             )
         self.branch = branch
@@ -120,7 +121,7 @@ class CrossSupervision(Algorithm):
         """What teaches the first network, from the second, and the other way round."""
         logits = logits.detach()
         return [
-            self.selector(other, valid, **({"second": own} if self.selector.evidence else {}))
+            self.selector(other, valid, **({"second": own} if self.selector.needs.evidence else {}))
             for own, other in ((logits[0], logits[1]), (logits[1], logits[0]))
         ]
 

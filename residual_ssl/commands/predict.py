@@ -111,7 +111,7 @@ def predict(
 def judging_selector(trained: TrainedRun) -> Selector:
     """The selector that judges predictions of a run: its own, or CSL where that needs more than a prediction."""
     selector: Selector | None = getattr(trained.algorithm, "selector", None)
-    if selector is None or selector.evidence:
+    if selector is None or selector.needs.evidence:
         selector = ConvexSelector()
     return selector.to(trained.device).eval()
 

@@ -15,7 +15,6 @@ from residual_ssl.engine.records.result import RESULT_NAME
 from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError
-from residual_ssl.runtime import checkpoint
 from residual_ssl.task import Task
 
 
@@ -102,11 +101,7 @@ def _read(name: str, path: Path) -> FinishedRun:
             f"run {path}: {RESULT_NAME} cannot be read ({error}); remove it and train again"
         ) from error
     trained = load_run(path, checkpoint_name="last.pt")
-    trained.algorithm.attach(trained.model)
-    trained.algorithm.load_state_dict(checkpoint.load(trained.path)["algorithm"])
-    trained.algorithm.to(trained.device).eval()
-    network = trained.algorithm.evaluated(trained.model).eval()
-    return FinishedRun(name, result, read_log(path), trained.task, trained.algorithm, network)
+    return FinishedRun(name, result, read_log(path), trained.task, trained.algorithm, trained.model)
 
 
 def _check_same_task(runs: Sequence[FinishedRun]) -> None:

@@ -114,4 +114,4 @@ def _masked_branch(run: FinishedRun) -> InputBranch | None:
 
 def _selector(run: FinishedRun) -> Selector | None:
     selector = getattr(run.algorithm, "selector", None)
-    return selector if isinstance(selector, Selector) and not selector.evidence else None
+    return selector if isinstance(selector, Selector) and not selector.needs.evidence else None

@@ -77,5 +77,5 @@ def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str =
         checkpoint.restore_weights(model, stored["model"], path)
         if "selector" in stored:
             algorithm.selector.load_state_dict(stored["selector"])  # type: ignore[union-attr]
-    algorithm.eval()
+    algorithm.to(where).eval()
     return TrainedRun(path, task, model.to(where).eval(), algorithm, config, stored["step"], where)
