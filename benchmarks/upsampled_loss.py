@@ -58,7 +58,7 @@ def cell(options: argparse.Namespace, shape: str) -> dict[str, Any]:
             upsampled_selected_cross_entropy(student, (size[0], size[1]), chosen), student
         ),
     }
-    mib = {name: round(peak_mib(run, options.device), 1) for name, run in methods.items()}
+    mib = {name: round(peak_mib(run, options.device), 3) for name, run in methods.items()}
     result = {"shape": shape, "ms": best(rounds(methods, options.rounds, options.device)), "mib": mib}
     print(json.dumps(result), flush=True)
     return result

@@ -46,7 +46,7 @@ class TestAllBenchmarksOfTime:
         small = {
             "selection": ["--shapes", "2x3x64x64", "2x4x56x48"],
             "train_step": ["--model", "small_segmenter", "--crops", "32"],
-            "upsampled_loss": ["--shapes", "1x3x4x4 9x11"],
+            "upsampled_loss": ["--shapes", "1x3x16x16 64x60"],
             "scaling": ["--sizes", "2"],
             "startup": ["--first-step", "experiment=digits_classification", "dry_run=true"],
         }
