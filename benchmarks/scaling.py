@@ -76,7 +76,7 @@ def report(record: dict[str, Any]) -> str:
     for cell in record["cells"]:
         times = ", ".join(f"{int(size):,}: {ms:.1f}" for size, ms in cell["ms"].items())
         rows.append([f"`{cell['selector']}`", cell["kind"], times, f"{cell['exponent']:.2f}"])
-    where = machine(record["hardware"], record["device"])
+    where = machine(record)
     lines = [
         *("# How the cost of selection grows", ""),
         f"Best of {record['rounds']} rounds that take the sizes in turn, {where};",

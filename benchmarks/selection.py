@@ -145,7 +145,7 @@ def published(logits: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 def report(record: dict[str, Any]) -> str:
     cells = record["cells"]
-    where = machine(record["hardware"], record["device"])
+    where = machine(record)
     names = sorted(cells[0]["ms"], key=lambda name: cells[0]["softmaxes"][name])
     head = ["", *(f"{cell['shape'].replace('x', '×')}{what}" for cell in cells for what in (", ms", ", softmaxes", ""))]
     head = [title if position % 3 or not position else "published / ours" for position, title in enumerate(head)]

@@ -59,7 +59,7 @@ def report(record: dict[str, Any]) -> str:
     ]
     lines = [
         *("# How long the first things take", ""),
-        f"Best of {record['rounds']} rounds, each command in a fresh process, {machine(record['hardware'], 'cpu')};",
+        f"Best of {record['rounds']} rounds, each command in a fresh process, {machine(record)};",
         f"the first step is that of `{' '.join(FIRST_STEP[:2])}`, with its data and one evaluated image.",
         *("", *table(["", "seconds"], rows), ""),
     ]

@@ -48,9 +48,11 @@ def best(times: Times) -> dict[str, float]:
     return {name: round(min(values), 3) for name, values in times.items()}
 
 
-def machine(hardware: Mapping[str, Any], device: str) -> str:
-    """The hardware in words."""
-    return hardware["device"] if device == "cuda" else f"{hardware['torch_threads']} threads of {hardware['device']}"
+def machine(record: Mapping[str, Any]) -> str:
+    """The hardware in words, and how busy it was with other work when the benchmark began."""
+    hardware = record["hardware"]
+    threads = "" if record["device"] == "cuda" else f"{hardware['torch_threads']} threads of "
+    return f"{threads}{hardware['device']}, load {record['load_average']} on {hardware['cpu_count']} cores at the start"
 
 
 def _wait(device: str) -> None:

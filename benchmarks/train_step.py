@@ -145,7 +145,7 @@ def unimatch_step(
 
 
 def report(record: dict[str, Any]) -> str:
-    where = machine(record["hardware"], record["device"])
+    where = machine(record)
     rows = []
     for cell in record["cells"]:
         for name, ms in cell["ms"].items():

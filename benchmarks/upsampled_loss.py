@@ -93,7 +93,7 @@ def report(record: dict[str, Any]) -> str:
             mib = cell["mib"][name]
             shares = [f"{ms / cell['ms'][COMPOSED]:.2f}", f"{mib / cell['mib'][COMPOSED]:.2f}"]
             rows.append([cell["shape"].replace("x", "×").replace(" ", " → "), name, f"{ms:.0f}", f"{mib:.0f}", *shares])
-    where = machine(record["hardware"], record["device"])
+    where = machine(record)
     lines = [
         *("# The loss of enlarged logits", ""),
         f"Best of {record['rounds']} rounds that take the methods in turn, {where}.",
