@@ -66,6 +66,8 @@ GROUNDS = {
     "small photographs, 4 labels a class, clean": Ground("the six animals", "cifar10", ANIMALS, 24, "leave_out"),
 }
 THRESHOLDS = (0.5, 0.8, 0.95, 0.99)
+# Predictions are first brought to the class shares of the labelled ones.
+ALIGNED = ["selector=adamatch", f"++selector.momentum={MEMORY}", "~selector.rule"]
 SELECTORS = {
     "none": ["selector=none"],
     "perfect filter": ["selector=oracle", "+selector.keep=known"],
@@ -74,11 +76,13 @@ SELECTORS = {
     "csl": ["selector=csl"],
     "covar": ["selector=covar"],
     "softmatch": ["selector=softmatch", f"selector.rule.momentum={MEMORY}"],
-    "flexmatch": ["selector=flexmatch"],
+    "flexmatch": ["selector=flexmatch", f"selector.momentum={MEMORY}"],
     "freematch": ["selector=freematch", f"selector.momentum={MEMORY}"],
     "adamatch": ["selector=adamatch", f"++selector.momentum={MEMORY}"],
     "class shares (dars)": ["selector=dars"],
     "entropy (u2pl)": ["selector=u2pl"],
+    "aligned csl": [*ALIGNED, "+selector.rule={_target_:residual_ssl.ConvexSelector}"],
+    "aligned .95": [*ALIGNED, "+selector.rule={_target_:residual_ssl.FixedThreshold,threshold:0.95}"],
 }
 LABELS_ONLY, HINDSIGHT = "labels only", "best threshold in hindsight"
 REFERENCES = (WARM_UP, LABELS_ONLY, "none", HINDSIGHT, "perfect filter", "oracle")

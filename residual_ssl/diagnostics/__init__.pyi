@@ -1,6 +1,8 @@
 from .binned import RankingCurve as RankingCurve
 from .quality import selection_quality as selection_quality
+from .ranking import augrc as augrc
 from .ranking import aurc as aurc
+from .ranking import coverage_at_risk as coverage_at_risk
 from .ranking import risk_coverage as risk_coverage
 from .streaming import RiskCoverage as RiskCoverage
 from .streaming import SelectionDiagnostics as SelectionDiagnostics
@@ -14,7 +16,9 @@ __all__ = [
     "SelectionDiagnostics",
     "SelectionMetrics",
     "UnsupervisedCriteria",
+    "augrc",
     "aurc",
+    "coverage_at_risk",
     "risk_coverage",
     "selection_quality",
     "soft_neighborhood_density",

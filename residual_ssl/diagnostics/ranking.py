@@ -68,3 +68,52 @@ def aurc(score: Tensor, correct: Tensor) -> Tensor:
         [0.25, 0.5, 0.75]
     """
     return risk_coverage(score, correct)[1].mean()
+
+
+def augrc(score: Tensor, correct: Tensor) -> Tensor:
+    """Area under the generalised risk–coverage curve: how often a point is wrong *and* selected, over all coverages.
+
+    Unlike :func:`aurc` it does not count errors among the most reliable points again at every larger coverage; the two
+    can order scores differently.
+
+    Args and Raises as :func:`risk_coverage`.
+
+    Returns:
+        A float64 scalar ≥ 0, about half of the error rate for a score that says nothing; NaN without points.
+
+    Source: J. Traub et al., Overcoming common flaws in the evaluation of selective classification systems, NeurIPS
+    2024, arXiv 2407.01032.
+
+    Example:
+        >>> import torch
+        >>> correct = torch.tensor([True, False])
+        >>> [augrc(torch.tensor(score), correct).item() for score in ([1.0, 0.0], [0.5, 0.5], [0.0, 1.0])]
+        [0.25, 0.375, 0.5]
+    """
+    coverage, risk = risk_coverage(score, correct)
+    return (coverage * risk).mean()
+
+
+def coverage_at_risk(score: Tensor, correct: Tensor, risk: float) -> Tensor:
+    """The largest coverage of a ranking at which no more than a share ``risk`` of the selected points is wrong.
+
+    Args:
+        score, correct: as of :func:`risk_coverage`.
+        risk: in [0, 1].
+
+    Returns:
+        A float64 scalar in [0, 1]; 0 where even the most reliable points are wrong more often.
+
+    Raises:
+        InvalidInputError: as :func:`risk_coverage`; a risk outside [0, 1].
+
+    Example:
+        >>> import torch
+        >>> correct = torch.tensor([True, True, False, True])
+        >>> coverage_at_risk(torch.tensor([0.9, 0.8, 0.7, 0.6]), correct, 0.25).item()
+        1.0
+    """
+    if not 0 <= risk <= 1:
+        raise InvalidInputError(f"risk: got {risk}, expected a share in [0, 1]")
+    coverage, found = risk_coverage(score, correct)
+    return torch.where(found <= risk, coverage, torch.zeros_like(coverage)).amax() if len(coverage) else found.sum()

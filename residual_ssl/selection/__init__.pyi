@@ -18,6 +18,7 @@ from .selector import Selector as Selector
 from .thresholds.adamatch import AdaMatchThreshold as AdaMatchThreshold
 from .thresholds.agreement import AgreementThreshold as AgreementThreshold
 from .thresholds.cafs import CAFSThreshold as CAFSThreshold
+from .thresholds.conformal import ConformalSelector as ConformalSelector
 from .thresholds.consistent_teacher import ConsistentTeacherThreshold as ConsistentTeacherThreshold
 from .thresholds.corrmatch import CorrMatchThreshold as CorrMatchThreshold
 from .thresholds.cw_bass import CWBASSThreshold as CWBASSThreshold
@@ -48,6 +49,7 @@ __all__ = [
     "CWBASSThreshold",
     "ConfidenceWeight",
     "ConfidentShare",
+    "ConformalSelector",
     "ConsistentTeacherThreshold",
     "ConstrainedConvexSelector",
     "ConvexPartition",

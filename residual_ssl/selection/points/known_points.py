@@ -60,7 +60,7 @@ def draw_known_points(
     check_prediction(logits, valid)
     if second is not None:
         check_second(second, logits)
-    _check_labels(labels, logits, ignore_index)
+    check_labels(labels, logits, ignore_index)
     classes = logits.shape[1]
     counts = torch.zeros(2, classes, dtype=torch.float64)
     drawn: list[tuple[Tensor, ...]] = []
@@ -92,14 +92,15 @@ def _smallest(count: int, key: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
     return tuple(column[first] for column in (key, *columns))
 
 
-def _check_labels(labels: Tensor, logits: Tensor, ignore_index: int) -> None:
+def check_labels(labels: Tensor, logits: Tensor, ignore_index: int, *, outside: bool = False) -> None:
+    """Refuse labels ``(B, *S)`` that are neither class ids in [0, K) nor ``ignore_index``, nor -1 with ``outside``."""
     shape = (logits.shape[0], *logits.shape[2:])
     if tuple(labels.shape) != shape or labels.is_floating_point() or labels.dtype == torch.bool:
         raise InvalidInputError(
             f"labels: got {labels.dtype} of shape {tuple(labels.shape)}, expected integer class ids of shape {shape}, "
             f"as logits are {tuple(logits.shape)}"
         )
-    strange = labels[((labels < 0) | (labels >= logits.shape[1])) & (labels != ignore_index)]
+    strange = labels[((labels < -outside) | (labels >= logits.shape[1])) & (labels != ignore_index)]
     if strange.numel():
         raise InvalidInputError(
             f"labels: got class id {int(strange[0])}, expected ids in [0, {logits.shape[1]}), as logits have "
