@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="compare runs: one table, and one HTML page with pictures")
     report.add_argument("runs", nargs="+", help="run directories")
     report.add_argument("--out", required=True, help="HTML file to write")
+    _add_changes(report)
     _add_allow(report)
     report.set_defaults(run=_report)
 
@@ -126,7 +127,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", metavar="RUN", help="run directory or checkpoint file")
     parser.add_argument("--checkpoint", default="best.pt", help="file in the run directory (best.pt, last.pt)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    _add_changes(parser)
     _add_allow(parser)
+
+
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the run that is another one now: dataset.root=FOLDER where its data lie",
+    )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -148,7 +161,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from residual_ssl.commands.api import evaluate
     from residual_ssl.commands.report.evaluation import evaluation_text
 
-    print(evaluation_text(evaluate(options.trained, checkpoint_name=options.checkpoint, device=options.device)))
+    chosen = {"checkpoint_name": options.checkpoint, "device": options.device, "changes": options.changes}
+    print(evaluation_text(evaluate(options.trained, **chosen)))
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -167,6 +181,7 @@ def _predict(options: argparse.Namespace) -> None:
         options.out,
         checkpoint_name=options.checkpoint,
         device=options.device,
+        changes=options.changes,
         tile=None if options.tile == "none" else int(options.tile) if options.tile.isdecimal() else options.tile,
     )
     print(f"{len(written)} files in {options.out}")
@@ -193,7 +208,7 @@ def _splits(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from residual_ssl.commands.report import write_report
 
-    print(write_report([Path(run) for run in options.runs], Path(options.out)))
+    print(write_report([Path(run) for run in options.runs], Path(options.out), changes=options.changes))
     print(f"\n{options.out}")
 
 

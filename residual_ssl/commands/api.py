@@ -24,21 +24,25 @@ from residual_ssl.task import Task
 __all__ = ["compose", "evaluate", "export", "predict", "select", "split"]
 
 
-def evaluate(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> dict[str, float]:
+def evaluate(
+    run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto", changes: Sequence[str] = ()
+) -> dict[str, float]:
     """Figures of a trained run on its validation set.
 
     Args:
         run: run directory or checkpoint file.
         checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` or a torch device.
+        changes: settings of the run that are others now, ``["dataset.root=/moved"]``.
 
     Returns:
         As :meth:`residual_ssl.Task.summary`, with the ``step`` of the checkpoint.
 
     Raises:
         MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
+        ConfigError: changes of what the run does not have.
     """
-    trained = load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device))
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device), changes=changes)
     batch = trained.config.get("evaluation_batch", 1)
     return {"step": trained.step, **evaluate_model(trained.task, trained.model, trained.device, batch=batch)}
 

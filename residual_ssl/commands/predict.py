@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -30,6 +30,7 @@ def predict(
     checkpoint_name: str = "best.pt",
     device: str = "auto",
     tile: int | str | None = "auto",
+    changes: Sequence[str] = (),
 ) -> list[Path]:
     """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
 
@@ -48,6 +49,7 @@ def predict(
         device: ``"auto"`` or a torch device.
         tile: side in pixels of the tiles in which images are predicted; ``"auto"``: 1024 for images of more than four
             million pixels, others whole; None: all whole.
+        changes: settings of the run that are others now, as of :func:`residual_ssl.evaluate`.
 
     Returns:
         The files written.
@@ -57,7 +59,7 @@ def predict(
         ConfigError: a result that would replace a file of another origin; nothing is replaced.
         IncompleteError: some inputs cannot be predicted; names them, after all others are done.
     """
-    trained = load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device))
+    trained = load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device), changes=changes)
     files = input_files([inputs] if isinstance(inputs, str | Path) else inputs, trained.task.input_suffixes)
     selector = judging_selector(trained)
     written: list[Path] = []

@@ -8,44 +8,58 @@ from pathlib import Path
 
 from residual_ssl.commands.report.runs import FinishedRun, read_runs
 from residual_ssl.commands.report.samples import judged_samples, shown_run
-from residual_ssl.commands.report.sections import curves_section, plane_section, predictions_section, samples_section
+from residual_ssl.commands.report.sections import (
+    absent_section,
+    curves_section,
+    plane_section,
+    predictions_section,
+    samples_section,
+)
 from residual_ssl.commands.report.table import Table, comparison
-from residual_ssl.errors import ConfigError
+from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.runtime.files import write_text
 
 
-def write_report(runs: Sequence[Path], out: Path) -> str:
+def write_report(runs: Sequence[Path], out: Path, *, changes: Sequence[str] = ()) -> str:
     """Compare finished runs of one task: a table, and a page with curves, pseudo-labels and predictions.
 
-    The page is a single HTML file without scripts; all pictures are in it. It is written whole or not at all. The runs'
-    data must be there, as samples are drawn; networks are those of ``last.pt``.
+    The page is a single HTML file without scripts; all pictures are in it. It is written whole or not at all. Where the
+    runs' data are not there, it says so in the place of pictures of samples; networks are those of ``last.pt``.
 
     Args:
         runs: run directories, in the order of the rows.
         out: HTML file to write; its folder is made if needed.
+        changes: settings of the runs that are others now, ``["dataset.root=/moved"]``.
 
     Returns:
         The table as aligned plain text.
 
     Raises:
-        MissingDataError: a run that is not finished, or whose data are absent.
-        ConfigError: no run, a run given twice, runs of different tasks or classes; ``out`` is a folder.
+        MissingDataError: a run that is not finished.
+        ConfigError: no run, a run given twice, runs of different tasks or classes; ``out`` is a folder; changes of
+            what a run does not have.
         CheckpointError: a result or a checkpoint that cannot be read.
         ResidualSSLError: ``out`` cannot be written.
     """
     if out.is_dir():
         raise ConfigError(f"out: got the folder {out}, expected an HTML file to write; give {out / 'report.html'}")
-    finished = read_runs(runs)
+    finished = read_runs(runs, changes)
     table = comparison(finished)
     shown = shown_run(finished)
-    judged = judged_samples(shown)
+    try:
+        judged = judged_samples(shown)
+        pictures = [
+            samples_section(shown, judged),
+            plane_section(shown, judged),
+            predictions_section(finished),
+        ]
+    except (MissingDataError, DataError) as error:
+        pictures = [absent_section(error)]
     page = _page(
         f"Report on {len(finished)} run{'s' if len(finished) > 1 else ''}",
         _summary(table, finished),
         curves_section(finished),
-        samples_section(shown, judged),
-        plane_section(shown, judged),
-        predictions_section(finished),
+        *pictures,
     )
     write_text(out, page, "report")
     return table.text()

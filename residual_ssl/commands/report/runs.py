@@ -44,8 +44,8 @@ class FinishedRun:
         return self.result["config"]  # type: ignore[no-any-return]
 
 
-def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
-    """Read run directories.
+def read_runs(paths: Sequence[Path], changes: Sequence[str] = ()) -> list[FinishedRun]:
+    """Read run directories, with settings that are others now.
 
     Raises:
         MissingDataError: runs that are not finished, all of them named.
@@ -66,7 +66,7 @@ def read_runs(paths: Sequence[Path]) -> list[FinishedRun]:
             )
         )
     names = distinct_names(paths)
-    runs = [_read(name, path) for name, path in zip(names, paths, strict=True)]
+    runs = [_read(name, path, changes) for name, path in zip(names, paths, strict=True)]
     _check_same_task(runs)
     return runs
 
@@ -93,14 +93,14 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(parts[-count:]) for parts in whole]
 
 
-def _read(name: str, path: Path) -> FinishedRun:
+def _read(name: str, path: Path, changes: Sequence[str]) -> FinishedRun:
     try:
         result = json.loads((path / RESULT_NAME).read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"run {path}: {RESULT_NAME} cannot be read ({error}); remove it and train again"
         ) from error
-    trained = load_run(path, checkpoint_name="last.pt")
+    trained = load_run(path, checkpoint_name="last.pt", changes=changes)
     return FinishedRun(name, result, read_log(path), trained.task, trained.algorithm, trained.model)
 
 

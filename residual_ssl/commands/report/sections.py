@@ -44,6 +44,15 @@ def curves_section(runs: Sequence[FinishedRun]) -> str:
     )
 
 
+def absent_section(error: Exception) -> str:
+    """What stands in the place of pictures of samples where the data cannot be read."""
+    return section(
+        "Samples",
+        f"<p>There are no pictures of samples, as the data cannot be read: {html.escape(str(error))}. Where they lie "
+        "elsewhere now, give <code>--set dataset.root=FOLDER</code>.</p>",
+    )
+
+
 def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
     """What a run makes of unlabelled samples."""
     title = "What a run sees"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from residual_ssl.algorithms import Algorithm
+from residual_ssl.config.changes import changed
 from residual_ssl.config.components import build
 from residual_ssl.errors import CheckpointError
 from residual_ssl.runtime import checkpoint
@@ -39,21 +41,25 @@ class TrainedRun:
     device: torch.device
 
 
-def load_run(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> TrainedRun:
+def load_run(
+    run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto", changes: Sequence[str] = ()
+) -> TrainedRun:
     """Load a run directory, or a checkpoint file of it.
 
     Args:
         run: run directory or checkpoint file.
         checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` (a GPU where there is one) or a torch device.
+        changes: settings that are others now, as of :func:`residual_ssl.config.changes.changed`.
 
     Raises:
+        ConfigError: changes of what the run does not have.
         MissingDataError, CheckpointError: as :func:`residual_ssl.runtime.checkpoint.load`; another number of classes.
     """
     path = Path(run) / checkpoint_name if Path(run).is_dir() else Path(run)
     stored = checkpoint.load(path)
     checkpoint.require_evaluable(stored, path)
-    config = stored["config"]
+    config = changed(stored["config"], changes)
     # Initial weights would only be overwritten, and their file may be elsewhere.
     model_config = config["task"].get("model")
     if isinstance(model_config, dict) and "weights" in model_config:
