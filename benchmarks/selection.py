@@ -28,7 +28,6 @@ from residual_ssl.selection import (
     ConstrainedConvexSelector,
     DistributionAlignment,
     FixedThreshold,
-    LearnedConvexSelector,
     ReliableRegions,
     selector_classes,
 )
@@ -97,19 +96,17 @@ def methods(logits: Tensor, only: list[str] | None) -> Methods:
 def selectors(logits: Tensor, only: list[str] | None) -> dict[str, Selector]:
     """Every selector with its own settings; those that are fitted, fitted."""
     special: dict[str, Callable[[], Selector]] = {
-        "LearnedConvexSelector": lambda: fitted(LearnedConvexSelector(), logits),
         "ConstrainedConvexSelector": lambda: ConstrainedConvexSelector(logits.shape[1]),
         "ReliableRegions": lambda: ReliableRegions(FixedThreshold()),
         "DistributionAlignment": lambda: DistributionAlignment(FixedThreshold()),
     }
     names = [name for name in selector_classes() if only is None or name in only]
-    return {name: special.get(name, selector_classes()[name])().to(logits.device) for name in names}
-
-
-def fitted(selector: LearnedConvexSelector, logits: Tensor) -> Selector:
+    made: dict[str, Any] = {name: special.get(name, selector_classes()[name])() for name in names}
     few = logits[:, :, ::8, ::8].cpu()
-    selector.fit(few, labels_for(few))
-    return selector
+    for selector in made.values():
+        if selector.needs.fit:
+            selector.fit(few, labels_for(few))
+    return {name: selector.to(logits.device) for name, selector in made.items()}
 
 
 def judge(selector: Selector, logits: Tensor) -> Callable[[], Any]:
