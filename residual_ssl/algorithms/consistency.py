@@ -120,7 +120,8 @@ class ConsistencyAlgorithm(Algorithm):
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
         shown = self._shown(model, task, unlabelled["input"], selection, labelled)
         for name, branch in self._branches():
-            prediction, chosen = shown.get(name, (logits[start:] if name != self.feature else perturbed, selection))
+            own = logits[start:] if perturbed is None or name != self.feature else perturbed
+            prediction, chosen = shown.get(name, (own, selection))
             terms[name] = branch.term(prediction, chosen, unlabelled.get("valid"))
         loss = self.labelled_weight * terms["labelled"]
         for name, branch in self._branches():

@@ -52,12 +52,8 @@ def _change(config: dict[str, Any], change: str) -> None:
     name = key.removeprefix(_DATASET)
     found = {path: value for path, value in leaves.items() if path.startswith("task.") and _last(path) == name}
     if not key.startswith(_DATASET) or not found:
-        names = [path for path in leaves if _last(path) != "_target_"]
-        short = [
-            f"{_DATASET}{_last(path)}"
-            for path in names
-            if path.startswith("task.source.") and not _last(path).isdecimal()
-        ]
+        names = [path for path in leaves if _last(path) != "_target_" and not _last(path).isdecimal()]
+        short = [f"{_DATASET}{_last(path)}" for path in names if path.startswith("task.source.")]
         close = difflib.get_close_matches(key, [*dict.fromkeys([*short, *names])], 3)
         near = f"; close ones: {', '.join(close)}" if close else ""
         raise ConfigError(f"--set {key}: the run has no such key{near}")

@@ -152,9 +152,8 @@ class FrozenFeatures:
 
     def _computed(self) -> Tensor:
         batches = DataLoader(_Views(self._samples, self._backbone.weak, self._views), batch_size=64)
-        return torch.cat([self._backbone.encode(batch.flatten(0, 1)).half() for batch in batches]).unflatten(
-            0, (len(self), self._views)
-        )
+        rows = torch.cat([self._backbone.encode(batch.flatten(0, 1)).half() for batch in batches])
+        return rows.view(len(self), self._views, -1)
 
 
 class _Views(Dataset[Tensor]):
