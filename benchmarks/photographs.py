@@ -134,8 +134,9 @@ def run(ground: str, selector: str, seed: int, place: Path, options: argparse.Na
         choice = ["algorithm=supervised"] if selector == LABELS_ONLY else [*CONSISTENCY, *SELECTORS[selector]]
         choice += [f"steps={after}", f"evaluate_every={after}"]
         choice.append(f"init_from={run_dir(options, ground, WARM_UP, seed) / 'last.pt'}")
-    overrides = [*data(GROUNDS[ground], seed, options), *TRAINING, *choice, f"seed={seed}", *options.overrides]
-    row = trained([*overrides, f"run_dir={place}"], read_only=options.finished)
+    overrides = [*TRAINING, *choice, f"seed={seed}", *options.overrides]
+    where = [*data(GROUNDS[ground], seed, options), f"run_dir={place}"]
+    row = trained([*where, *overrides], read_only=options.finished)
     return {"ground": ground, "selector": selector, "seed": seed, "overrides": list(map(portable, overrides)), **row}
 
 
