@@ -112,7 +112,8 @@ JUDGE_BY_PREDICTIONS = [
     name
     for name, rule in selector_classes().items()
     if not rule.evidence
-    and name not in ("ConstrainedConvexSelector", "DistributionAlignment", "LearnedConvexSelector", "ReliableRegions")
+    and name not in ("DistributionAlignment", "ReliableRegions")
+    and not hasattr(rule, "fit")
 ]
 
 

@@ -52,7 +52,7 @@ RULES: dict[str, Selector] = {
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
 # Their state comes from fit, which every process calls on the same data.
-FITTED = {"ConstrainedConvexSelector", "LearnedConvexSelector"}
+FITTED = {"ConformalSelector", "ConstrainedConvexSelector", "LearnedConvexSelector"}
 
 
 def test_no_rule_with_memory_is_forgotten() -> None:
