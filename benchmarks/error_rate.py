@@ -77,10 +77,10 @@ def features(options: Any) -> tuple[Tensor, Tensor]:
     return torch.stack([samples[i].image[0] for i in range(len(samples))]), torch.tensor(samples.labels)
 
 
-def predicted(vectors: Tensor, labels: Tensor, taught: Tensor) -> Tensor:
-    """Logits ``(N, K)`` of all images by a logistic regression on those at the places ``taught``."""
-    x = (vectors - vectors[taught].mean(0)) / vectors[taught].std(0).clamp(min=1e-3)
-    fitted = LogisticRegression(C=0.01, max_iter=500).fit(x[taught].numpy(), labels[taught].numpy())
+def predicted(vectors: Tensor, labels: Tensor, labelled: Tensor) -> Tensor:
+    """Logits ``(N, K)`` of all images by a logistic regression on those at the places ``labelled``."""
+    x = (vectors - vectors[labelled].mean(0)) / vectors[labelled].std(0).clamp(min=1e-3)
+    fitted = LogisticRegression(C=0.01, max_iter=500).fit(x[labelled].numpy(), labels[labelled].numpy())
     return torch.from_numpy(fitted.decision_function(x.numpy()))
 
 

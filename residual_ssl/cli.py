@@ -171,7 +171,7 @@ def _predict(options: argparse.Namespace) -> None:
     if options.format == "onnx":
         if options.inputs:
             raise InvalidInputError(f"inputs: got {' '.join(options.inputs)}, expected none with --format onnx")
-        print(export(options.trained, options.out, checkpoint_name=options.checkpoint))
+        print(export(options.trained, options.out, checkpoint_name=options.checkpoint, changes=options.changes))
         return
     if not options.inputs:
         raise InvalidInputError("inputs: got none, expected files, folders or quoted patterns after the run")

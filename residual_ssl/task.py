@@ -77,9 +77,8 @@ class Task(ABC):
     def build_model(self) -> nn.Module:
         """A new model for ``num_classes`` classes.
 
-        It is called as ``model(x)``, and, by algorithms with a feature branch, as ``model(x, perturbation, start)``,
-        which returns the logits and the logits of the perturbed features of the samples from ``start`` on; with
-        ``perturbed_only=True`` the latter alone.
+        Any module that maps inputs to logits ``(B, K, *S)``; for algorithms that perturb features a
+        :class:`~residual_ssl.models.EncoderDecoder`.
         """
 
     @abstractmethod

@@ -96,8 +96,8 @@ class TaskContract:
         model, inputs = task.build_model().eval(), task.view(self.batch(task, "labelled")["input"], "plain")
         with torch.no_grad():
             clean = model(inputs)
-            logits, same = model(inputs, lambda features: features * 1.0, 1)
-            _, other = model(inputs, torch.zeros_like, 1)
+            logits, same = model(inputs, lambda features: features * 1.0, 1).split([4, 3])
+            _, other = model(inputs, torch.zeros_like, 1).split([4, 3])
             alone = model(inputs, lambda features: features * 1.0, perturbed_only=True)
         torch.testing.assert_close(logits, clean)
         torch.testing.assert_close(same, clean[1:])

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from torchmetrics.classification import MulticlassAccuracy
 
 from residual_ssl.diagnostics.unsupervised import criteria_apart, with_criteria
+from residual_ssl.models import ClassificationModel
 from residual_ssl.task import Batch, Task
 
 
@@ -30,24 +31,12 @@ class Vectors(Dataset[Batch]):
         return sample | {"target": self.label[place]} if self.targets else sample
 
 
-class VectorClassifier(nn.Module):
-    feature_dim = 8
-
+class VectorClassifier(ClassificationModel):
     def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(6, 8), nn.Tanh())
-        self.classifier = nn.Linear(8, 3)
+        super().__init__(nn.Sequential(nn.Linear(6, 8), nn.Tanh()), feature_dim=8, num_classes=3)
 
-    def encode(self, x: Tensor) -> Tensor:
-        encoded: Tensor = self.encoder(x)
-        return encoded
-
-    def classify(self, features: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(features)
-        return logits
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.encode(x))
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x)]
 
 
 class ShiftedVectors(Task):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,7 +17,7 @@ from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
 
 
-class Branch(nn.Module):
+class Branch(nn.Module, ABC):
     """One term of the loss on the unlabelled batch: what the student predicts for it, and what that must agree with.
 
     A new kind of branch overrides :meth:`term`, and one of the others where it does not judge the plain view.
@@ -38,18 +39,19 @@ class Branch(nn.Module):
         self.perturbation = perturbation
 
     def shown(
-        self, task: Task, inputs: Tensor, selection: Selection, labelled: Batch
-    ) -> tuple[Tensor, Selection] | None:
+        self, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch | None = None
+    ) -> tuple[Tensor, Selection | None] | None:
         """A model's input of its own with the selection of it; None for the plain view and ``selection``.
 
         Args:
             task: makes views.
             inputs: dataset inputs of the unlabelled batch ``(B, …)``.
-            selection: pseudo-labels of the plain view.
+            selection: pseudo-labels of the plain view; None for an algorithm without a selector.
             labelled: the labelled batch.
         """
         return None
 
+    @abstractmethod
     def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
         """The loss, a scalar.
 
@@ -58,7 +60,6 @@ class Branch(nn.Module):
             selection: of what is shown; None for an algorithm without a selector.
             valid: bool ``(B, *S)`` of the unlabelled batch, None where all points are valid.
         """
-        raise NotImplementedError
 
 
 class InputBranch(Branch):
@@ -92,16 +93,14 @@ class InputBranch(Branch):
         self.mask = mask
         self.masked_view = masked_view
 
-    def forward(
-        self, task: Task, inputs: Tensor, selection: Selection, labelled: Batch | None = None
+    def shown(
+        self, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch | None = None
     ) -> tuple[Tensor, Selection]:
-        """The model's input and the selection that it is to agree with; ``labelled`` is the batch to paste from."""
+        """The perturbed view, and the selection with what is pasted and mixed into it."""
+        assert selection is not None
         inputs, (selection,) = self.pasted(task, inputs, (selection,), labelled)
         x, box = self.show(task, inputs, selection.trusted)
         return x, self.mixed(selection, box, task.num_classes)
-
-    def shown(self, task: Task, inputs: Tensor, selection: Selection, labelled: Batch) -> tuple[Tensor, Selection]:
-        return self(task, inputs, selection, labelled)  # type: ignore[no-any-return]
 
     def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
         assert selection is not None

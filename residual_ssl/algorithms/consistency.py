@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,6 +12,7 @@ from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
 from residual_ssl.algorithms.ema import EMATeacher
 from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.errors import ConfigError
+from residual_ssl.models.encoder_decoder import EncoderDecoder
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
 
@@ -141,7 +141,8 @@ class ConsistencyAlgorithm(Algorithm):
         if self.feature is None:
             logits, perturbed = model(batch), None
         else:
-            logits, perturbed = model(batch, self.branches[self.feature].perturbation, start)
+            both = model(batch, self.branches[self.feature].perturbation, start)
+            logits, perturbed = both.split([len(batch), len(batch) - start])
         return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
 
     def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
@@ -165,10 +166,8 @@ class ConsistencyAlgorithm(Algorithm):
 
     def _shown(
         self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch
-    ) -> dict[str, tuple[Tensor, Selection]]:
+    ) -> dict[str, tuple[Tensor, Selection | None]]:
         """The student's logits of what branches show it beside the plain view, in one pass, and the selection of it."""
-        if selection is None:
-            return {}
         made = {name: branch.shown(task, inputs, selection, labelled) for name, branch in self._branches()}
         views = {name: view for name, view in made.items() if view is not None}
         if not views:
@@ -192,11 +191,11 @@ class ConsistencyAlgorithm(Algorithm):
 
 def _check_perturbs_features(model: nn.Module) -> None:
     """Refuse a network that maps inputs to logits and offers no way to perturb its features."""
-    if len(inspect.signature(model.forward).parameters) < 2:
+    if not isinstance(model, EncoderDecoder):
         raise ConfigError(
-            f"model: {type(model).__name__} maps inputs to logits alone, and this algorithm perturbs features; give a "
-            "model with encode and decode (as residual_ssl.models.SegmentationModel or ClassificationModel has), or "
-            "choose an algorithm without a feature branch, algorithm=fixmatch"
+            f"model: {type(model).__name__} maps inputs to logits alone, and this algorithm perturbs features; give an "
+            "EncoderDecoder of residual_ssl.models (SegmentationModel and ClassificationModel are), or choose an "
+            "algorithm without a feature branch, algorithm=fixmatch"
         )
 
 

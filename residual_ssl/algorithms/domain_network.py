@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import ConfigError
+from residual_ssl.models.classification_model import ClassificationModel
 
 # Sizes of the published experiments of CDAN: the conditioned features above which, and to which, it samples.
 _LARGEST_MAP = 4096
@@ -69,7 +69,7 @@ class DomainNetwork(nn.Module):
     """A classifier and a discriminator that tells from its features which domain a sample is of.
 
     Args:
-        network: classifier with ``encode(x) -> (B, feature_dim)`` and ``classify(features) -> (B, K)``.
+        network: classifier, a :class:`~residual_ssl.models.ClassificationModel`.
         num_classes: K.
         hidden: width of the discriminator's two hidden layers.
         conditioned: the discriminator sees :class:`MultilinearMap` of features and predictions; False: features alone.
@@ -78,21 +78,20 @@ class DomainNetwork(nn.Module):
     the classifier is reversed and scaled by ``strength``. No gradient passes through the predictions as a condition.
 
     Raises:
-        ConfigError: a network without those methods, as those of other tasks.
+        ConfigError: another network, as those of other tasks.
     """
 
     def __init__(self, network: nn.Module, num_classes: int, hidden: int = 1024, conditioned: bool = False) -> None:
         super().__init__()
-        lacking = [name for name in ("encode", "classify", "feature_dim") if not hasattr(network, name)]
-        if lacking:
+        if not isinstance(network, ClassificationModel):
             raise ConfigError(
-                f"algorithm: tells domains apart by one feature vector a sample, and {type(network).__name__} has no "
-                f"{', '.join(lacking)}; give it a classifier, task=classification, or choose another algorithm"
+                f"algorithm: tells domains apart by one feature vector a sample, and {type(network).__name__} is no "
+                "ClassificationModel of residual_ssl.models; give it a classifier, task=classification, or choose "
+                "another algorithm"
             )
         self.network = network
-        feature_dim: Any = network.feature_dim
-        self.condition = MultilinearMap(feature_dim, num_classes) if conditioned else None
-        width = feature_dim if self.condition is None else self.condition.out_dim
+        self.condition = MultilinearMap(network.feature_dim, num_classes) if conditioned else None
+        width = network.feature_dim if self.condition is None else self.condition.out_dim
         self.discriminator = nn.Sequential(
             nn.Linear(width, hidden),
             nn.ReLU(),
@@ -102,15 +101,14 @@ class DomainNetwork(nn.Module):
         )
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> nn.Module:
         """The classifier's pretrained part, for learning rates."""
-        return getattr(self.network, "encoder", None)
+        return self.network.encoder
 
     def forward(self, x: Tensor, strength: Tensor | float) -> tuple[Tensor, Tensor]:
-        network: Any = self.network
-        features = network.encode(x)
-        logits: Tensor = network.classify(features)
-        judged = reverse_gradient(features, strength)
+        features = self.network.encode(x)
+        logits = self.network.decode(features)
+        judged = reverse_gradient(features[-1], strength)
         if self.condition is not None:
             judged = self.condition(judged, logits.detach().softmax(1))
         return logits, self.discriminator(judged).squeeze(1)

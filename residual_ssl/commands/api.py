@@ -47,7 +47,9 @@ def evaluate(
     return {"step": trained.step, **evaluate_model(trained.task, trained.model, trained.device, batch=batch)}
 
 
-def export(run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt") -> Exported:
+def export(
+    run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt", changes: Sequence[str] = ()
+) -> Exported:
     """Write the network that a run evaluates as ONNX: images in [0, 1] to logits, the normalisation within.
 
     The file holds one pass of the network, without the windows, scales and flips of the task's inference. Its metadata
@@ -57,12 +59,13 @@ def export(run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt"
         run: run directory or checkpoint file.
         out: file to write.
         checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
+        changes: as of :func:`evaluate`.
 
     Raises:
         MissingDataError, CheckpointError: no checkpoint there, or one that does not fit.
         MissingPackageError, ResidualSSLError: as :func:`residual_ssl.commands.export.export_onnx`.
     """
-    trained = load_run(run, checkpoint_name=checkpoint_name, device="cpu")
+    trained = load_run(run, checkpoint_name=checkpoint_name, device="cpu", changes=changes)
     network = _WithView(trained.task, trained.model).eval()
     return export_onnx(network, trained.task.example(), out, trained.task.metadata())
 

@@ -4,8 +4,9 @@ from .backbone import create_transformer as create_transformer
 from .classification_model import ClassificationModel as ClassificationModel
 from .deeplabv3plus import DeepLabV3Plus as DeepLabV3Plus
 from .dpt import DPT as DPT
+from .encoder_decoder import EncoderDecoder as EncoderDecoder
+from .encoder_decoder import FeaturePerturbation as FeaturePerturbation
 from .mlp import MLP as MLP
-from .segmentation_model import FeaturePerturbation as FeaturePerturbation
 from .segmentation_model import SegmentationModel as SegmentationModel
 from .small_classifier import SmallClassifier as SmallClassifier
 from .small_segmenter import SmallSegmenter as SmallSegmenter
@@ -18,6 +19,7 @@ __all__ = [
     "MLP",
     "ClassificationModel",
     "DeepLabV3Plus",
+    "EncoderDecoder",
     "FeaturePerturbation",
     "SegmentationModel",
     "SmallClassifier",

@@ -90,7 +90,7 @@ class DeepLabV3Plus(SegmentationModel):
         features = self.encoder(x)
         return [features[self._low_level], features[-1]]
 
-    def decode(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def decode(self, features: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
         low, high = features
         context = resize(self.aspp(high), (low.shape[2], low.shape[3]))
         return resize(self.classifier(self.fuse(torch.cat([self.reduce(low), context], dim=1))), size)

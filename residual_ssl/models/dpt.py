@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.models.backbone import create_transformer
-from residual_ssl.models.segmentation_model import FeaturePerturbation, SegmentationModel, resize
+from residual_ssl.models.encoder_decoder import FeaturePerturbation
+from residual_ssl.models.segmentation_model import SegmentationModel, resize
 
 
 class DPT(SegmentationModel):
@@ -96,7 +97,7 @@ class DPT(SegmentationModel):
         """All four maps, side by side as one, so that whole channels are dropped from all of them alike."""
         return list(perturbation(torch.cat(list(features), dim=2)).chunk(4, dim=2))
 
-    def decode(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def decode(self, features: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
         levels = [reassemble(feature) for reassemble, feature in zip(self.reassemble, features, strict=True)]
         finest = levels[0].shape
         sizes = [(2 * finest[2], 2 * finest[3]), *((level.shape[2], level.shape[3]) for level in levels[:3])]
@@ -130,7 +131,7 @@ class _Fusion(nn.Module):
         self.refine = _ResidualUnit(channels)
         self.project = nn.Conv2d(channels, channels, 1)
 
-    def forward(self, level: Tensor, coarser: Tensor | None, size: tuple[int, int]) -> Tensor:
+    def forward(self, level: Tensor, coarser: Tensor | None, size: tuple[int, ...]) -> Tensor:
         if self.adapt is not None:
             level = coarser + self.adapt(level)
         # A 1×1 convolution and bilinear resampling commute; in this order it has a quarter of the points.

@@ -28,7 +28,7 @@ class MLP(ClassificationModel):
     Example:
         >>> import torch
         >>> model = MLP(num_features=30, num_classes=2, hidden=[16])
-        >>> model(torch.zeros(4, 1, 30)).shape, MLP(30, 2, hidden=[]).encode(torch.zeros(4, 30)).shape
+        >>> model(torch.zeros(4, 1, 30)).shape, MLP(30, 2, hidden=[]).encode(torch.zeros(4, 30))[0].shape
         (torch.Size([4, 2]), torch.Size([4, 30]))
     """
 
@@ -53,6 +53,5 @@ class MLP(ClassificationModel):
         ]
         super().__init__(nn.Sequential(*first, *layers), widths[-1], num_classes)
 
-    def encode(self, x: Tensor) -> Tensor:
-        features: Tensor = self.encoder(x.flatten(1))
-        return features
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x.flatten(1))]

@@ -26,7 +26,7 @@ class SmallClassifier(ClassificationModel):
     Example:
         >>> import torch
         >>> model = SmallClassifier(num_classes=10)
-        >>> model.encode(torch.zeros(2, 3, 8, 8)).shape, model(torch.zeros(2, 3, 8, 8)).shape
+        >>> model.encode(torch.zeros(2, 3, 8, 8))[0].shape, model(torch.zeros(2, 3, 8, 8)).shape
         (torch.Size([2, 64]), torch.Size([2, 10]))
     """
 
@@ -38,9 +38,8 @@ class SmallClassifier(ClassificationModel):
             stages += [_convolution(narrow, wide, stride=1 if number == 0 else 2), _convolution(wide, wide)]
         super().__init__(nn.Sequential(*stages), widths[-1], num_classes)
 
-    def encode(self, x: Tensor) -> Tensor:
-        features: Tensor = self.encoder(x).mean((2, 3))
-        return features
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x).mean((2, 3))]
 
 
 def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:

@@ -74,7 +74,7 @@ class SmallSegmenter(SegmentationModel):
             features.append(x)
         return features
 
-    def decode(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    def decode(self, features: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
         *skips, x = features
         for skip, fuse in zip(reversed(skips), self.decoder, strict=True):
             x = fuse(torch.cat([resize(x, (skip.shape[2], skip.shape[3])), skip], dim=1))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from timm.models import group_parameters
 from torch import Tensor, nn
 
 from residual_ssl.models.backbone import create_classifier
 from residual_ssl.models.classification_model import ClassificationModel
-from residual_ssl.models.frozen_batchnorm import freeze_layers
 
 
 class TimmClassifier(ClassificationModel):
@@ -25,7 +24,7 @@ class TimmClassifier(ClassificationModel):
             position embeddings of another size are resampled.
         backbone_options: further arguments of ``timm.create_model``: ``{"img_size": 32, "patch_size": 2}``.
         freeze_batchnorm: keep the BatchNorm layers of the backbone in eval mode, also under ``.train()``, as
-            :class:`~residual_ssl.models.SegmentationModel` does: for batches of another kind than its statistics.
+            :class:`~residual_ssl.models.EncoderDecoder` does: for batches of another kind than its statistics.
 
     Raises:
         InvalidInputError: an unknown name, or arguments that it does not take.
@@ -37,7 +36,7 @@ class TimmClassifier(ClassificationModel):
         >>> import torch
         >>> options = {"depth": 1, "embed_dim": 24, "img_size": 32, "patch_size": 8}
         >>> model = TimmClassifier(10, "vit_small_patch16_224", backbone_options=options)
-        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape, model(torch.zeros(2, 3, 32, 32)).shape
+        >>> model.encode(torch.zeros(2, 3, 32, 32))[0].shape, model(torch.zeros(2, 3, 32, 32)).shape
         (torch.Size([2, 24]), torch.Size([2, 10]))
     """
 
@@ -51,20 +50,10 @@ class TimmClassifier(ClassificationModel):
         freeze_batchnorm: bool = False,
     ) -> None:
         encoder: nn.Module = create_classifier(backbone, weights=weights, options=backbone_options)
-        super().__init__(encoder, encoder.num_features, num_classes)  # type: ignore[arg-type]
-        self.freeze_batchnorm = freeze_batchnorm
-        self.train()
+        super().__init__(encoder, encoder.num_features, num_classes, freeze_batchnorm)  # type: ignore[arg-type]
 
-    def encode(self, x: Tensor) -> Tensor:
-        features: Tensor = self.encoder(x)
-        return features
-
-    def train(self, mode: bool = True) -> Self:
-        """Set train or eval mode; with ``freeze_batchnorm`` the backbone's BatchNorm layers stay in eval mode."""
-        super().train(mode)
-        if self.freeze_batchnorm:
-            freeze_layers(self.encoder)
-        return self
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x)]
 
     def parameter_layers(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer from the input to the head, by timm's own grouping of the backbone."""

@@ -36,7 +36,7 @@ class WideResNet(ClassificationModel):
     Example:
         >>> import torch
         >>> model = WideResNet(num_classes=10, depth=10, width=1)
-        >>> model.encode(torch.zeros(2, 3, 32, 32)).shape, model(torch.zeros(2, 3, 32, 32)).shape
+        >>> model.encode(torch.zeros(2, 3, 32, 32))[0].shape, model(torch.zeros(2, 3, 32, 32)).shape
         (torch.Size([2, 64]), torch.Size([2, 10]))
     """
 
@@ -63,9 +63,8 @@ class WideResNet(ClassificationModel):
         super().__init__(nn.Sequential(layers), widths[-1], num_classes)
         self._initialise()
 
-    def encode(self, x: Tensor) -> Tensor:
-        features: Tensor = self.encoder(x).mean((2, 3))
-        return features
+    def encode(self, x: Tensor) -> list[Tensor]:
+        return [self.encoder(x).mean((2, 3))]
 
     def _initialise(self) -> None:
         for module in self.modules():

@@ -15,8 +15,7 @@ Residual = Literal["paper", "released"]
 
 # Keeps g = (K-1)²/(2(1-c+ε)) finite at c = 1; the value of the CoVar release.
 _SCALE_EPSILON = 1e-8
-# As many as torch does not divide among threads; see blocks.
-_POINTS_AT_ONCE = 2**15 - 1
+_POINTS_AT_ONCE = 2**18
 
 
 class Features(NamedTuple):
@@ -100,12 +99,12 @@ def judged_points(
     if residual not in ("paper", "released"):
         raise InvalidInputError(f"residual: got {residual!r}, expected 'paper' or 'released'")
     check_prediction(logits, valid)
-    rule = _Rule(logits.shape[1] - 1, residual == "released", scaled)
+    formula = _Formula(logits.shape[1] - 1, residual == "released", scaled)
     with torch.autocast(logits.device.type, enabled=False):
-        return _judged_in_blocks(logits, valid, rule) if takes_blocks(logits) else _judged(logits, valid, rule)
+        return _judged_in_blocks(logits, valid, formula) if takes_blocks(logits) else _judged(logits, valid, formula)
 
 
-class _Rule(NamedTuple):
+class _Formula(NamedTuple):
     """How confidence and dispersion follow from the moments of ``odds = p_k/c`` over the ``others`` = K-1 classes."""
 
     others: int
@@ -126,7 +125,7 @@ class _Rule(NamedTuple):
         return confidence, dispersion
 
 
-def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
+def _judged(logits: Tensor, valid: Tensor | None, formula: _Formula) -> JudgedPoints:
     """The features in whole passes: differentiable, on any device, and what a compiler fuses."""
     finite = logits.isfinite().all(dim=1)
     valid = finite if valid is None else finite & valid
@@ -134,7 +133,7 @@ def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
     x = torch.where(finite.unsqueeze(1), x, torch.zeros_like(x))
     top, label = x.max(dim=1, keepdim=True)
     odds = (x - top).exp().scatter(1, label, 0.0)  # p_k / c for k ≠ y
-    confidence, dispersion = rule(odds.sum(dim=1), odds.square().sum(dim=1))
+    confidence, dispersion = formula(odds.sum(dim=1), odds.square().sum(dim=1))
     nothing = torch.zeros_like(confidence)
     return JudgedPoints(
         torch.where(valid, confidence, nothing),
@@ -145,22 +144,18 @@ def _judged(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
     )
 
 
-def _judged_in_blocks(logits: Tensor, valid: Tensor | None, rule: _Rule) -> JudgedPoints:
+def _judged_in_blocks(logits: Tensor, valid: Tensor | None, formula: _Formula) -> JudgedPoints:
     """The features in one pass over the logits, and in place."""
     first, second, label = odds_in_blocks(logits)
-    finite = torch.empty_like(first, dtype=torch.bool)
-    judged = finite if valid is None else torch.empty_like(finite)
-    marked = judged if valid is None else valid.contiguous()
-    columns = [torch.split(x.view(-1), _POINTS_AT_ONCE) for x in (first, second, finite, judged, marked)]
+    finite = first == first
+    valid = finite if valid is None else finite & valid
     nothing = first.new_zeros(())
-    for confidence, dispersion, good, keep, mark in zip(*columns, strict=True):
-        torch.eq(confidence, confidence, out=good)
-        if valid is not None:
-            torch.logical_and(good, mark, out=keep)
-        features = rule(confidence, dispersion)
+    columns = [torch.split(x.view(-1), _POINTS_AT_ONCE) for x in (first, second, valid.contiguous())]
+    for confidence, dispersion, keep in zip(*columns, strict=True):
+        features = formula(confidence, dispersion)
         torch.where(keep, features[0], nothing, out=confidence)
         torch.where(keep, features[1], nothing, out=dispersion)
-    return JudgedPoints(first, second, label, judged, finite)
+    return JudgedPoints(first, second, label, valid, finite)
 
 
 def check_prediction(logits: Tensor, valid: Tensor | None) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.errors import InvalidInputError, NotFittedError
 from residual_ssl.selection.features import JudgedPoints, check_prediction, judged_points
 from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.points.memory import Memory
@@ -42,6 +42,7 @@ class Selector(Memory):
 
     Raises:
         InvalidInputError: logits or ``valid`` of another type, dtype or shape.
+        NotFittedError: a selector that must be fitted, before it is.
 
     Example:
         >>> import torch
@@ -73,6 +74,7 @@ class Selector(Memory):
 
     def __call__(self, logits: Tensor, valid: Tensor | None = None, *further: Any, **evidence: Any) -> Selection:
         check_prediction(logits, valid)
+        self.require_fitted()
         self.size_states(logits.shape[1])
         if 0 in logits.shape:
             return self._judge_nothing(logits, further, evidence)
@@ -110,6 +112,14 @@ class Selector(Memory):
         return chosen.map(
             lambda value: value[tuple(slice(n) for n in (logits.shape if value.dim() == logits.dim() else points))]
         )
+
+    def require_fitted(self) -> None:
+        """Refuse use before ``fit``: of a selector whose attribute ``fitted`` is False."""
+        if not getattr(self, "fitted", True):
+            raise NotFittedError(
+                f"{type(self).__name__}: used before fit; call fit(logits, labels) on predictions with known labels, "
+                "or load the state_dict of a fitted one"
+            )
 
     def on_train_start(self, total_steps: int) -> None:
         """Take the number of training steps, before the first of them; not called when a training is continued.

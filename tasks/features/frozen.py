@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from residual_ssl.data import IMAGE_SUFFIXES, ClassificationSource, ClassifiedSample, ClassifiedSamples, read_image
 from residual_ssl.data.splits.lists import ListEntry
@@ -27,6 +28,7 @@ from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normal
 
 #: Environment variable with the folder of cached features; without it they lie in ~/.cache/residual_ssl/features.
 CACHE = "RESIDUAL_SSL_CACHE"
+_IMAGES_AT_ONCE = 32
 
 
 class FrozenBackbone:
@@ -151,8 +153,11 @@ class FrozenFeatures:
         return folder / f"{digest.hexdigest()}.safetensors"
 
     def _computed(self) -> Tensor:
-        batches = DataLoader(_Views(self._samples, self._backbone.weak, self._views), batch_size=64)
-        rows = torch.cat([self._backbone.encode(batch.flatten(0, 1)).half() for batch in batches])
+        # As many images at a time as a network for large ones has memory for, whatever the number of views.
+        together = max(_IMAGES_AT_ONCE // self._views, 1)
+        batches = DataLoader(_Views(self._samples, self._backbone.weak, self._views), batch_size=together)
+        shown = tqdm(batches, desc=f"features of {self._backbone.name}", disable=None)
+        rows = torch.cat([self._backbone.encode(batch.flatten(0, 1)).half() for batch in shown])
         return rows.view(len(self), self._views, -1)
 
 

@@ -97,7 +97,7 @@ def test_domains_become_harder_to_tell_apart_than_without_it(tmp_path: Path) -> 
     def gap(run: Path) -> float:
         model = ShiftedVectors().build_model()
         model.load_state_dict(torch.load(run / "best.pt", weights_only=True)["model"])
-        source, target = (model.encode(batch["input"]).mean(0) for batch in batches())
+        source, target = (model.encode(batch["input"])[0].mean(0) for batch in batches())
         return (source - target).norm().item()
 
     long: dict[str, Any] = {"steps": 200, "evaluate_every": 200}
@@ -191,7 +191,7 @@ def test_micro_batches_take_the_steps_of_the_whole_batch(tmp_path: Path) -> None
 
 
 def test_a_segmentation_run_is_refused_before_any_step(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"SmallSegmenter has no classify, feature_dim"):
+    with pytest.raises(ConfigError, match=r"SmallSegmenter is no ClassificationModel"):
         train(tiny_config(tmp_path, "algorithm=dann"))
 
 

@@ -122,7 +122,7 @@ def test_cutmix_mixes_inputs_labels_and_weights_with_the_same_boxes(task: Task) 
     selection = FixedThreshold(0.5)(logits)
     task._views = Views(task.normalisation)  # type: ignore[attr-defined]
     torch.manual_seed(0)
-    x, mixed = InputBranch(1.0, mix=CutMix(probability=1.0))(task, inputs, selection)
+    x, mixed = InputBranch(1.0, mix=CutMix(probability=1.0)).shown(task, inputs, selection)
     shown = (x[:, 0] - task.view(inputs[:1], "plain")[:, 0, 0, 0]).mul(4 * 0.229).round().long()
     assert torch.equal(shown, mixed.label)
     for own in range(4):
@@ -138,7 +138,7 @@ def test_pasted_points_show_the_labelled_image_and_have_its_labels_in_full(task:
     selection = FixedThreshold(0.9)(torch.zeros(4, 11, 64, 64), torch.zeros(4, 64, 64, dtype=torch.bool))
     task._views = Views(task.normalisation)  # type: ignore[attr-defined]
     torch.manual_seed(0)
-    x, mixed = InputBranch(1.0, paste=ClassMix())(task, inputs, selection, labelled)
+    x, mixed = InputBranch(1.0, paste=ClassMix()).shown(task, inputs, selection, labelled)
     light, dark = (task.view(images[:1], "plain")[0, 0, 0, 0] for images in (labelled["input"], inputs))
     pasted = (x[:, 0] - light).abs() < 1e-6
     assert torch.equal(pasted, (x[:, 0] - dark).abs() > 1e-6)
@@ -185,7 +185,7 @@ def test_the_masked_branch_erases_trusted_points_of_the_light_view_only(task: Ta
     assert torch.equal(selection.trusted, trusted)
     task._views = Views(task.normalisation, strong=torch.nn.Hardtanh(0.2, 0.3))  # type: ignore[attr-defined]
     torch.manual_seed(0)
-    x, _ = InputBranch(1.0, mask=TrustedMask(ratio=1.0, block=8, probability=0.5))(task, inputs, selection)
+    x, _ = InputBranch(1.0, mask=TrustedMask(ratio=1.0, block=8, probability=0.5)).shown(task, inputs, selection)
     strong = task.view(inputs, "strong")
     masked = (x != strong).flatten(1).any(1)
     assert 0 < int(masked.sum()) < 4

@@ -63,7 +63,7 @@ def test_the_discriminator_descends_and_the_encoder_ascends(conditioned: bool) -
         return {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
 
     with_the_loss, against, half = gradients(-1.0), gradients(1.0), gradients(0.5)
-    assert set(against) == {name for name, _ in network.named_parameters() if "classifier" not in name}
+    assert set(against) == {name for name, _ in network.named_parameters() if "head" not in name}
     for name, gradient in with_the_loss.items():
         sign = 1.0 if name.startswith("discriminator") else -1.0
         assert gradient.any()
@@ -80,5 +80,7 @@ def test_class_logits_are_those_of_the_network() -> None:
 
 
 def test_a_network_without_one_feature_vector_a_sample_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"SmallSegmenter has no classify, feature_dim; give it a classifier"):
+    with pytest.raises(
+        ConfigError, match=r"SmallSegmenter is no ClassificationModel of .*; give it a classifier"
+    ):
         DomainNetwork(SmallSegmenter(11), 11)

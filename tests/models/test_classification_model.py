@@ -31,10 +31,10 @@ def tiny() -> list[ClassificationModel]:
 def test_a_classifier_is_its_head_after_its_features(model: ClassificationModel) -> None:
     model.eval()
     x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    features = model.encode(x)
+    (features,) = model.encode(x)
     assert features.shape == (4, model.feature_dim)
-    assert model.classify(features).shape == (4, 5)
-    torch.testing.assert_close(model(x), model.classify(features))
+    assert model.head(features).shape == (4, 5)
+    torch.testing.assert_close(model(x), model.head(features))
     assert len(model(x).unique(dim=0)) == 4
 
 
@@ -49,11 +49,11 @@ def test_feature_vectors_are_dropped(dropout: nn.Module) -> None:
 
     torch.manual_seed(0)
     x = torch.randn(6, 3, 8, 8)
-    logits, perturbed = model(x, watched, 2)
+    logits, perturbed = model(x, watched, 2).tensor_split([len(x)])
     assert seen[0].shape == (4, 64)
     assert 0.3 < (seen[0] == 0).float().mean() < 0.9
     torch.testing.assert_close(logits, model(x))
-    torch.testing.assert_close(perturbed, model.classify(seen[0]))
+    torch.testing.assert_close(perturbed, model.head(seen[0]))
     only = model(x[2:], lambda features: seen[0], perturbed_only=True)
     torch.testing.assert_close(only, perturbed)
 

@@ -79,7 +79,7 @@ def test_low_and_high_level_features_are_both_perturbed():
     model = tiny().eval()
     images = torch.randn(3, 3, 33, 33)
     with torch.no_grad():
-        logits, perturbed = model(images, lambda feature: 0.5 * feature, perturb_from=1)
+        logits, perturbed = model(images, lambda feature: 0.5 * feature, start=1).tensor_split([len(images)])
         low, high = model.encode(images[1:])
         torch.testing.assert_close(perturbed, model.decode([0.5 * low, 0.5 * high], (33, 33)))
         torch.testing.assert_close(logits, model(images))

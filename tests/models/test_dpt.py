@@ -127,8 +127,8 @@ def test_the_same_channels_are_dropped_from_all_four_maps():
 def test_both_branches_and_the_perturbed_one_alone():
     model, images = tiny().eval(), torch.randn(3, 3, 33, 47)
     with torch.no_grad():
-        logits, perturbed = model(images, lambda feature: 0.5 * feature, perturb_from=1)
-        alone = model(images, lambda feature: 0.5 * feature, perturb_from=1, perturbed_only=True)
+        logits, perturbed = model(images, lambda feature: 0.5 * feature, start=1).tensor_split([len(images)])
+        alone = model(images, lambda feature: 0.5 * feature, start=1, perturbed_only=True)
         expected = model.decode([0.5 * feature for feature in model.encode(images[1:])], (33, 47))
         torch.testing.assert_close(logits, model(images))
     torch.testing.assert_close(perturbed, expected)

@@ -48,28 +48,28 @@ def test_without_perturbation_the_logits_alone_come_back(model, images):
 
 def test_an_identity_perturbation_gives_equal_logits_in_eval_mode(model, images):
     model.eval()
-    logits, perturbed = model(images, nn.Identity())
+    logits, perturbed = model(images, nn.Identity()).tensor_split([len(images)])
     torch.testing.assert_close(perturbed, logits)
     torch.testing.assert_close(logits, model(images))
 
 
 @pytest.mark.parametrize("first", [0, 2, 4])
-def test_only_the_items_from_perturb_from_on_are_perturbed(model, images, first):
+def test_only_the_items_from_start_on_are_perturbed(model, images, first):
     model.eval()
-    logits, perturbed = model(images, lambda feature: -feature, perturb_from=first)
+    logits, perturbed = model(images, lambda feature: -feature, start=first).tensor_split([len(images)])
     a, b, c = model.encode(images[first:])
     torch.testing.assert_close(perturbed, model.decode([-a, b, -c], (6, 7)))
     torch.testing.assert_close(logits, model(images))
 
 
 def test_both_branches_share_one_encoder_pass(model, images):
-    model(images, nn.Dropout2d(0.5), perturb_from=2)
+    model(images, nn.Dropout2d(0.5), start=2)
     assert model.encoded == [5]
 
 
 def test_in_train_mode_the_decoder_normalises_clean_and_perturbed_features_together(model, images):
     model.train()
-    logits, perturbed = model(images, lambda feature: 0.1 * feature, perturb_from=3)
+    logits, perturbed = model(images, lambda feature: 0.1 * feature, start=3).tensor_split([len(images)])
     features = [torch.cat([f, s * f[3:]]) for f, s in zip(model.encode(images), (0.1, 1.0, 0.1), strict=True)]
     torch.testing.assert_close(torch.cat([logits, perturbed]), model.decode(features, (6, 7)))
 
@@ -77,16 +77,16 @@ def test_in_train_mode_the_decoder_normalises_clean_and_perturbed_features_toget
 @pytest.mark.parametrize("first", [0, 2, 4])
 def test_perturbed_only_gives_the_second_of_the_pair_without_decoding_the_first(model, images, first):
     model.eval()
-    _, expected = model(images, lambda feature: -feature, perturb_from=first)
+    _, expected = model(images, lambda feature: -feature, start=first).tensor_split([len(images)])
     model.decoded.clear()
-    perturbed = model(images, lambda feature: -feature, perturb_from=first, perturbed_only=True)
+    perturbed = model(images, lambda feature: -feature, start=first, perturbed_only=True)
     torch.testing.assert_close(perturbed, expected)
     assert model.decoded == [5 - first]
 
 
 def test_perturbed_only_in_train_mode_normalises_all_images_and_the_perturbed_features_alone(model, images):
     model.train()
-    perturbed = model(images, lambda feature: 0.1 * feature, perturb_from=3, perturbed_only=True)
+    perturbed = model(images, lambda feature: 0.1 * feature, start=3, perturbed_only=True)
     features = [s * f[3:] for f, s in zip(model.encode(images), (0.1, 1.0, 0.1), strict=True)]
     torch.testing.assert_close(perturbed, model.decode(features, (6, 7)))
 
@@ -98,12 +98,12 @@ def test_gradients_of_perturbed_only_reach_encoder_and_head(model, images):
 
 
 def test_perturbed_only_without_a_perturbation_is_an_error(model, images):
-    with pytest.raises(InvalidInputError, match="perturbed_only: got True without feature_perturbation, expected one"):
+    with pytest.raises(InvalidInputError, match="perturbed_only: got True without a perturbation, expected one"):
         model(images, perturbed_only=True)
 
 
 def test_gradients_of_both_branches_reach_the_encoder(model, images):
-    logits, perturbed = model(images, nn.Dropout2d(0.5), perturb_from=2)
+    logits, perturbed = model(images, nn.Dropout2d(0.5), start=2).tensor_split([len(images)])
     from_clean = torch.autograd.grad(logits.square().sum(), model.encoder[0].weight, retain_graph=True)[0]
     from_perturbed = torch.autograd.grad(perturbed.square().sum(), model.encoder[0].weight)[0]
     assert from_clean.abs().sum() > 0
@@ -111,15 +111,16 @@ def test_gradients_of_both_branches_reach_the_encoder(model, images):
 
 
 def test_distributed_data_parallel_sees_one_forward(model, images):
-    def loss(pair):
-        return pair[0].square().mean() + pair[1].square().mean()
+    def loss(logits):
+        clean, perturbed = logits.tensor_split([len(images)])
+        return clean.square().mean() + perturbed.square().mean()
 
-    loss(model(images, torch.tanh, perturb_from=2)).backward()
+    loss(model(images, torch.tanh, start=2)).backward()
     expected = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        loss(DistributedDataParallel(model)(images, torch.tanh, perturb_from=2)).backward()
+        loss(DistributedDataParallel(model)(images, torch.tanh, start=2)).backward()
     finally:
         dist.destroy_process_group()
     for parameter, gradient in zip(model.parameters(), expected, strict=True):
@@ -166,9 +167,9 @@ def test_images_of_another_shape_or_dtype_are_named(model, x, said):
 
 
 @pytest.mark.parametrize("first", [-1, 5])
-def test_perturb_from_outside_the_batch_is_an_error(model, images, first):
-    with pytest.raises(InvalidInputError, match=rf"perturb_from: got {first}, expected an index in \[0, 5\)"):
-        model(images, nn.Identity(), perturb_from=first)
+def test_start_outside_the_batch_is_an_error(model, images, first):
+    with pytest.raises(InvalidInputError, match=rf"start: got {first}, expected an index in \[0, 5\)"):
+        model(images, nn.Identity(), start=first)
 
 
 def test_one_class_is_an_error():

@@ -29,7 +29,7 @@ def test_stem_and_last_stage_are_perturbed_and_the_stages_between_are_not():
     torch.manual_seed(0)
     model = SmallSegmenter(5, widths=(8, 16), blocks=1).eval()
     images = torch.randn(3, 3, 24, 24)
-    _, perturbed = model(images, lambda feature: feature + 1, perturb_from=1)
+    _, perturbed = model(images, lambda feature: feature + 1, start=1).tensor_split([len(images)])
     stem, middle, last = model.encode(images[1:])
     torch.testing.assert_close(perturbed, model.decode([stem + 1, middle, last + 1], (24, 24)))
 

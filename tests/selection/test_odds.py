@@ -13,6 +13,7 @@ from residual_ssl import ConvexSelector, FixedThreshold, Selector
 from residual_ssl.selection import features
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points import blocks
+from residual_ssl.selection.points.probabilities import mean_probabilities
 from residual_ssl.testing import random_logits
 
 
@@ -35,7 +36,7 @@ def assert_equals_whole_passes(logits: Tensor, valid: Tensor | None = None, **op
 @pytest.fixture(params=[2, 24, 150, 10**6])
 def _numbers_in_a_block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one point, of part of an image, of several images, and of all."""
-    monkeypatch.setattr(blocks, "_NUMBERS", request.param)
+    monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", request.param // torch.get_num_threads())
     monkeypatch.setattr(features, "_POINTS_AT_ONCE", max(request.param // 5, 1))
 
 
@@ -53,28 +54,12 @@ def test_blocks_of_any_size_give_the_features_of_the_definition(shape: tuple[int
     assert_equals_whole_passes(logits, valid, scaled=True)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_threads_that_share_the_blocks_give_the_same(mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    logits = random_logits((3, 5, 40, 30), torch.float32)
-    monkeypatch.setattr(blocks, "_NUMBERS", 150)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    alone = judged_points(logits)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    with mode():
-        together = judged_points(logits.requires_grad_(mode is torch.no_grad))
-    assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
-
-
-def test_a_fault_in_another_thread_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    parts = [(torch.full((1,), float(number)),) for number in range(40)]
-
-    def work(own: Any) -> None:
-        if own[0][0] == 1:
-            raise ValueError("not good")
-
-    with pytest.raises(ValueError, match="not good"):
-        blocks.work_through(parts, work)
+def test_means_over_the_points_are_the_same_bits_in_every_call() -> None:
+    logits = random_logits((4, 21, 120, 120), torch.float32)
+    points = judged_points(logits)
+    first = mean_probabilities(logits, points)
+    assert all(torch.equal(mean_probabilities(logits, points), first) for _ in range(20))
+    torch.testing.assert_close(first, logits.softmax(1).mean((0, 2, 3)), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.usefixtures("_numbers_in_a_block")
@@ -140,8 +125,9 @@ def test_a_default_device_is_not_that_of_the_logits() -> None:
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
-def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format) -> None:
-    logits = torch.zeros(2, 64, 64, 256).to(memory_format=order)
+def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "_NUMBERS_PER_THREAD", 2**14 // torch.get_num_threads())
+    logits = torch.zeros(2, 64, 32, 128).to(memory_format=order)
     own, made = logits.untyped_storage(), set()
 
     class Watch(TorchDispatchMode):
@@ -154,7 +140,7 @@ def test_nothing_of_the_size_of_the_logits_is_made(order: torch.memory_format) -
 
     with Watch():  # type: ignore[no-untyped-call]
         judged_points(logits)
-    assert max(made) <= 2 * 4 * 2**15 < own.nbytes() / 16
+    assert max(made) <= 2 * 4 * 2**14 < own.nbytes() / 8
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError, NotFittedError
+from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.convex.learned_metric import affinity, learn_metric
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.known_points import draw_known_points
@@ -176,11 +176,7 @@ class LearnedConvexSelector(Selector):
         return torch.where(points.valid, log_odds, -torch.inf)
 
     def _judge(self, logits: Tensor, valid: Tensor | None, second: Tensor | None) -> tuple[JudgedPoints, Tensor]:
-        if not self.fitted:
-            raise NotFittedError(
-                "LearnedConvexSelector: used before fit; call fit(logits, labels) on predictions with known labels, "
-                "or load the state_dict of a fitted one"
-            )
+        self.require_fitted()
         takes_second = self.center.numel() > len(FEATURES) + 1
         if takes_second != (second is not None):
             came, expected = ("None", "logits") if takes_second else ("logits", "None")

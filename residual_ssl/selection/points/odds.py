@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.points.blocks import Part, by_blocks, exp_, wide_dtype, work_through
+from residual_ssl.selection.points.blocks import block_size, by_blocks
 
 
 class Odds(NamedTuple):
@@ -30,33 +29,29 @@ def odds_in_blocks(logits: Tensor) -> Odds:
 
     Contiguous and channels-last logits are not copied; beside its results it takes four megabytes for each thread.
     """
-    classes, wide, at = logits.shape[1], wide_dtype(logits), logits.device
-    shape = (logits.shape[0], *logits.shape[2:])
+    batch, classes = logits.shape[:2]
+    shape = (batch, *logits.shape[2:])
+    size = logits.shape[2:].numel()
+    at = logits.device
+    wide = logits.dtype if logits.dtype == torch.float64 else torch.float32
     odds = Odds(*(torch.empty(shape, dtype=dtype, device=at) for dtype in (wide, wide, torch.int64)))
-    parts = by_blocks(logits.detach(), *odds)
-    images, _, length = parts[0][0].shape
+    images, length = block_size(batch, classes, size)
+    room = torch.empty(2, images, classes, length, dtype=wide, device=at)
     number = torch.arange(classes, dtype=wide, device=at).unsqueeze(1)
-    # Where the first class of each point of a block is.
-    first_class = torch.arange(images, device=at).unsqueeze(1) * (classes * length) + torch.arange(length, device=at)
-
-    def work(parts: Sequence[Part]) -> None:
-        room = torch.empty(2, images, classes, length, dtype=wide, device=at)
-        (e, rank), flat, origin = room, room[0].view(-1), first_class
-        for x, first, second, label in parts:
-            if x.shape != e.shape:  # the last block, or one after it
-                inside = slice(len(x)), ..., slice(x.shape[2])
-                e, rank, origin = room[0][inside], room[1][inside], first_class[inside]
-            top = e.copy_(x).amax(1, keepdim=True)
-            # NaN where a logit is not finite, and so is all that follows; elsewhere they add 0.
-            top.add_(top, alpha=0).add_(e.amin(1, keepdim=True), alpha=0)
-            e.sub_(top)
-            # Many times faster than argmax: k where class k has the largest logit, at least K where it has not.
-            torch.add(number, e, alpha=-torch.finfo(wide).max, out=rank)
-            label.copy_(rank.amin(1)).clamp_(0, classes - 1)
-            exp_(e)
-            flat.index_fill_(0, torch.add(origin, label, alpha=length).view(-1), 0.0)
-            torch.sum(e, 1, out=first)
-            torch.sum(e.mul_(e), 1, out=second)
-
-    work_through(parts, work)
+    # Where in the room the first class of each point is.
+    origin = torch.arange(images, device=at).unsqueeze(1) * (classes * length) + torch.arange(length, device=at)
+    for x, first, second, label in by_blocks(logits, *odds):
+        inside = slice(len(x)), ..., slice(x.shape[2])
+        e, rank = (half[inside] for half in room)
+        top = e.copy_(x).amax(1, keepdim=True)
+        # NaN where a logit is not finite, and so is all that follows; elsewhere they add 0.
+        top.add_(top, alpha=0).add_(e.amin(1, keepdim=True), alpha=0)
+        e.sub_(top)
+        # Many times faster than argmax: k where class k has the largest logit, at least K where it has not.
+        torch.add(number, e, alpha=-torch.finfo(wide).max, out=rank)
+        label.copy_(rank.amin(1)).clamp_(0, classes - 1)
+        e.exp_()
+        room[0].view(-1).index_fill_(0, torch.add(origin[inside], label, alpha=length).view(-1), 0.0)
+        torch.sum(e, 1, out=first)
+        torch.sum(e.square_(), 1, out=second)
     return odds

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError, NotFittedError
+from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.arguments import check_choice
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.known_points import check_labels
@@ -109,10 +110,11 @@ class ConformalSelector(Selector):
         check_labels(labels, logits, ignore_index, outside=True)
         known = points.valid & (labels != ignore_index)
         total = int(known.sum())
-        if (total + 1) * self.level < 1:
+        least = math.ceil(1 / self.level) - 1
+        if total < least:
             raise InvalidInputError(
-                f"labels: got {total} labelled predictions, expected at least {_least(self.level)} for level "
-                f"{self.level}: with fewer, nothing can be trusted at that error rate; give more, or a higher level"
+                f"labels: got {total} labelled predictions, expected at least {least} for level {self.level}: "
+                "with fewer, nothing can be trusted at that error rate; give more, or a higher level"
             )
         scores = _scores(points, logits)[known & (points.label != labels)].sort().values
         kept = scores[:: -(-len(scores) // _KEPT)] if len(scores) else scores
@@ -121,27 +123,17 @@ class ConformalSelector(Selector):
         return self
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        if not self.fitted:
-            raise NotFittedError(
-                "ConformalSelector: used before fit; call fit(logits, labels) on predictions with known labels, or "
-                "load the state_dict of a fitted one"
-            )
         score, valid = (grouped(x, self.scope) for x in (_scores(points, logits), points.valid))
-        p = torch.where(valid, self.p_values(score), 2.0)
-        ordered = p.sort(-1).values
-        rank = torch.arange(1, p.shape[-1] + 1, dtype=p.dtype, device=p.device)
-        wrong, total = (1 + self.counts).unbind()
-
-        within = wrong / total * ordered * valid.sum(-1, keepdim=True) <= self.level * rank
-        last = torch.where(within, rank, torch.zeros_like(rank)).amax(-1, keepdim=True).long()
-        cut = torch.where(last > 0, ordered.gather(-1, (last - 1).clamp(min=0)), -1.0)
-        return self.select(points, (p <= cut).reshape(points.valid.shape))
-
-    def p_values(self, score: Tensor) -> Tensor:
-        """p-values of scores of any shape: the share of wrong held-out predictions with a score at least as high."""
         known = self.wrong_scores.to(score.dtype)
         above = len(known) - torch.searchsorted(known, score.contiguous())
-        return (1 + above).to(score.dtype) / (1 + len(known))
+        p = torch.where(valid, (1 + above).to(score.dtype) / (1 + len(known)), 2.0)
+        ordered = p.sort(-1).values
+        rank = torch.arange(1, p.shape[-1] + 1, device=p.device)
+        wrong, total = (1 + self.counts).to(p.dtype)
+        within = wrong / total * ordered * valid.sum(-1, keepdim=True) <= self.level * rank.to(p.dtype)
+        last = torch.where(within, rank, 0).amax(-1, keepdim=True)
+        cut = torch.where(last > 0, ordered.gather(-1, (last - 1).clamp(min=0)), -1.0)
+        return self.select(points, (p <= cut).reshape(points.valid.shape))
 
     def extra_repr(self) -> str:
         return f"level={self.level}, scope={self.scope!r}, fitted={self.fitted}"
@@ -150,11 +142,3 @@ class ConformalSelector(Selector):
 def _scores(points: JudgedPoints, logits: Tensor) -> Tensor:
     """Log-odds of the confidence, ``(B, *S)``: they rank where confidences round to 1."""
     return log_odds(log_probabilities(logits, points), points.label)
-
-
-def _least(level: float) -> int:
-    """The smallest number of labelled predictions for which ``(N + 1)·level ≥ 1``."""
-    least = max(int(1 / level) - 2, 0)
-    while (least + 1) * level < 1:
-        least += 1
-    return least

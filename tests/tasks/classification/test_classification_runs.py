@@ -197,7 +197,7 @@ def test_trusted_samples_lose_blocks_in_the_masked_view(tmp_path: Path) -> None:
     selection = FixedThreshold(0.9)(logits)
     torch.manual_seed(0)
     branch = InputBranch(1.0, view="plain", masked_view="plain", mask=TrustedMask(1.0, block=2, probability=1.0))
-    x, _ = branch(task, inputs, selection)
+    x, _ = branch.shown(task, inputs, selection)
     assert not x[::2].any()
     torch.testing.assert_close(x[1::2], task.view(inputs, "plain")[1::2])
 
