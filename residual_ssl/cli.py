@@ -76,14 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.set_defaults(run=_predict, several="inputs")
 
-    select = commands.add_parser("select", help="compare selection rules on saved predictions whose truth is known")
+    select = commands.add_parser("select", help="compare selectors on saved predictions whose truth is known")
     select.add_argument("--logits", required=True, metavar="FILE", help="(N, K, ...): .npy, .npz, .pt or .safetensors")
     select.add_argument("--labels", required=True, metavar="FILE", help="true class ids (N, ...)")
     select.add_argument("--selectors", required=True, metavar="A,B,…", help="csl,fixed_threshold:threshold=0.9,…")
     select.add_argument("--out", required=True, help="folder for the table, its figures as JSON, and a plot")
     select.add_argument("--valid", metavar="FILE", help="(N, ...): where predictions are to be judged")
-    select.add_argument("--second", metavar="FILE", help="another model's or view's logits, for rules that use two")
-    select.add_argument("--labelled-logits", metavar="FILE", help="predictions that rules may learn from …")
+    select.add_argument("--second", metavar="FILE", help="another model's or view's logits, for selectors that use two")
+    select.add_argument("--labelled-logits", metavar="FILE", help="predictions that selectors may learn from …")
     select.add_argument("--labelled-labels", metavar="FILE", help="… and their true class ids")
     select.add_argument("--ignore-index", type=int, default=255, metavar="ID", help="id without a known label (255)")
     select.add_argument("--batch", type=int, metavar="N", help="samples judged at once (16; 1024 without space)")
@@ -189,7 +189,7 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _select(options: argparse.Namespace) -> None:
     from residual_ssl.commands.api import select
-    from residual_ssl.commands.comparison.rules import split_names
+    from residual_ssl.commands.comparison.selectors import split_names
     from residual_ssl.commands.comparison.write import comparison_table
 
     files = ("logits", "labels", "valid", "second", "labelled_logits", "labelled_labels")

@@ -28,7 +28,7 @@ class ConsistencyAlgorithm(Algorithm):
     BatchNorm's running statistics follow the first pass alone and not the perturbed views.
 
     Args:
-        selector: the selection rule; None only where no branch is taught by pseudo-labels.
+        selector: judges the predictions that teach; None only where no branch is taught by pseudo-labels.
         branches: each a :class:`~residual_ssl.algorithms.Branch`, by name; at most one that perturbs features. None or
             empty: supervised training.
         labelled_weight: w_x.

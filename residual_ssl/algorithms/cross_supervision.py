@@ -57,7 +57,7 @@ class CrossSupervision(Algorithm):
 
     Args:
         weight: λ of the unlabelled terms: 1.5 on Pascal, 6 on Cityscapes.
-        selector: which pseudo-labels count; None for all, as published. A rule that asks for a second prediction is
+        selector: which pseudo-labels count; None for all, as published. A selector that asks for a second prediction is
             given the one of the network that is taught.
         branch: perturbed view that is taught, or None. Its own weight is not used.
 

@@ -31,25 +31,25 @@ _INNER = "selector__"
 class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """Self-training of a scikit-learn classifier with the pseudo-labels that a selector trusts.
 
-    The classifier learns from the labelled rows. Then, in each round, it predicts the unlabelled rows, the rule judges
-    all of these predictions as one batch, and a fresh copy learns from the labelled rows (weight 1) and the unlabelled
-    ones with their pseudo-labels and the weights of the rule. Unlike in scikit-learn's class of the same name every
+    The classifier learns from the labelled rows. Then, in each round, it predicts the unlabelled rows, the selector
+    judges all of these predictions as one batch, and a fresh copy learns from the labelled rows (weight 1) and the
+    unlabelled ones with their pseudo-labels and the weights of the selector. Unlike in scikit-learn's class of the same name every
     pseudo-label is judged anew in each round: an early mistake can be taken back.
 
     Args:
         estimator: classifier with ``predict_proba`` whose ``fit`` takes ``sample_weight``; None for
             ``LogisticRegression()``. Scaling and the like go before, where they see the unlabelled rows too:
             ``make_pipeline(StandardScaler(), SelfTrainingClassifier())``.
-        selector: any rule that judges by the predictions alone (see :mod:`residual_ssl.selection`); None for
-            ``ConvexSelector()``, Confidence Separable Learning. A copy of it is used. What a rule says besides labels
-            and weights: soft targets are learned, a row becoming one for each class; negative labels are not.
-        rounds: number of times that the unlabelled rows are judged, ≥ 1; what a rule with a schedule counts as steps.
+        selector: any selector that judges by the predictions alone (see :mod:`residual_ssl.selection`); None for
+            ``ConvexSelector()``, Confidence Separable Learning. A copy of it is used. What it says besides labels and
+            weights: soft targets are learned, a row becoming one for each class; negative labels are not.
+        rounds: number of times that the unlabelled rows are judged, ≥ 1; the steps of a selector with a schedule.
 
     Attributes:
         estimator_: the fitted classifier of the last round.
         classes_: the K class labels, sorted.
         n_features_in_, feature_names_in_: as everywhere in scikit-learn.
-        selector_: the copy of the rule, with the state that it ended in.
+        selector_: the copy of the selector, with the state that it ended in.
         transduction_: ``(n,)`` the given labels, and the pseudo-labels of the last round where their weight is not 0;
             the others stay marked as unlabelled.
         weight_: float64 ``(n,)`` in [0, 1], with which weight; 1 at labelled rows.
@@ -62,13 +62,13 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     unlabelled rows out, and so do cross-validation and searches, which may name ``selector__threshold``.
     With labels of one class the prediction is that class.
 
-    Rules that trust a share of the predictions however unsure these are, ``ConvexSelector`` among them, can teach a
+    Selectors that trust a share of the predictions however unsure these are, ``ConvexSelector`` among them, can teach a
     classifier that is never sure, such as a strongly regularised one, to predict one class for all rows. Less
     regularisation (a larger ``C``) or ``DistributionAlignment(ConvexSelector())`` helps; a ``FixedThreshold`` then
     selects nothing. ``transduction_`` shows it.
 
     Raises:
-        InvalidInputError: (by ``fit``) an estimator or a rule that cannot be used, no labelled row.
+        InvalidInputError: (by ``fit``) an estimator or a selector that cannot be used, no labelled row.
 
     Warns:
         ResidualSSLWarning: (by ``fit``) no unlabelled row.
@@ -171,16 +171,16 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         return estimator
 
     def _selector(self) -> Selector:
-        """A copy of the rule, checked and told of the rounds."""
+        """A copy of the selector, checked and told of the rounds."""
         selector = ConvexSelector() if self.selector is None else self.selector
         if not isinstance(selector, Selector):
             raise InvalidInputError(
-                f"selector: got {selector!r}, expected a rule of residual_ssl.selection, such as FixedThreshold(0.9)"
+                f"selector: got {selector!r}, expected one of residual_ssl.selection, such as FixedThreshold(0.9)"
             )
         if selector.needs.evidence:
             raise InvalidInputError(
                 f"selector: got {type(selector).__name__}, which judges by {', '.join(selector.needs.evidence)} too, "
-                "expected a rule that judges by the predictions alone; there is one classifier here and no truth"
+                "expected a selector that judges by the predictions alone; there is one classifier here and no truth"
             )
         if isinstance(self.rounds, bool) or not isinstance(self.rounds, int | np.integer) or self.rounds < 1:
             raise InvalidInputError(f"rounds: got {self.rounds!r}, expected an integer ≥ 1")

@@ -1,4 +1,4 @@
-"""What the command line calls beside training: splits, rules compared, what can be done with a trained run."""
+"""What the command line calls beside training: splits, selectors compared, what can be done with a trained run."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def select(
     device: str = "auto",
     config_dir: str | Path | None = None,
 ) -> Comparison:
-    """Compare selection rules on saved predictions whose truth is known.
+    """Compare selectors on saved predictions whose truth is known.
 
     Arrays are files (``.npy``, ``.npz``, ``.pt``, ``.safetensors``), tensors or numpy arrays; see
     :class:`~residual_ssl.commands.comparison.saved.SavedArray`. Files may be larger than memory.
@@ -144,20 +144,20 @@ def select(
         selectors: see :func:`residual_ssl.commands.comparison.build_selectors`; ``none``, ``oracle`` are always there.
         out: folder for ``comparison.md``, ``comparison.json`` and ``risk_coverage.png``; None: nothing is written.
         valid: ``(N, *S)``, where points are to be judged; None for everywhere.
-        second: logits of another model or view, for rules that judge by two.
-        labelled_logits, labelled_labels: predictions that rules may learn from; best of samples that the model was not
-            trained on.
+        second: logits of another model or view, for selectors that judge by two.
+        labelled_logits, labelled_labels: predictions that selectors may learn from; best of samples that the model was
+            not trained on.
         ignore_index: id of points without a known label.
         batch: samples judged at once; None for 16, or 1024 without spatial dimensions.
         device: ``"auto"`` or a torch device.
         config_dir: as of :func:`residual_ssl.compose`.
 
     Raises:
-        ConfigError: an unknown rule or argument of one; labelled logits without their labels.
+        ConfigError: an unknown selector or argument of one; labelled logits without their labels.
         MissingDataError, DataError: a file that is absent or cannot be read.
-        InvalidInputError: arrays that do not fit each other; a rule that needs what was not given.
+        InvalidInputError: arrays that do not fit each other; a selector that needs what was not given.
     """
-    rules = build_selectors(selectors, config_dir=config_dir)
+    built = build_selectors(selectors, config_dir=config_dir)
     if (labelled_logits is None) != (labelled_labels is None):
         raise ConfigError("labelled_logits, labelled_labels: got one of the two, expected both or neither")
     predictions = Predictions(
@@ -172,7 +172,7 @@ def select(
         arrays = SavedArray(labelled_logits, "labelled_logits"), SavedArray(labelled_labels, "labelled_labels")
         labelled = Predictions(*arrays, ignore_index=ignore_index)
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    found = compare(predictions, rules, labelled=labelled, batch=batch, device=where)
+    found = compare(predictions, built, labelled=labelled, batch=batch, device=where)
     if out is not None:
         write_comparison(found, Path(out))
     return found

@@ -66,7 +66,7 @@ class RiskCoverage(Metric):  # type: ignore[misc]
 
 
 class SelectionMetrics(NamedTuple):
-    """How good a rule's selections were, over the valid points with a known label; see :class:`SelectionDiagnostics`.
+    """How good selections were, over the valid points with a known label; see :class:`SelectionDiagnostics`.
 
     Attributes:
         points: their number N, int64.
@@ -103,7 +103,7 @@ class SelectionMetrics(NamedTuple):
 
 
 class SelectionDiagnostics(Metric):  # type: ignore[misc]
-    """Figures of a rule's selections over a stream of batches, never all in memory.
+    """Metrics of a selector's selections over a stream of batches, never all in memory.
 
     ``update(selection, truth)`` takes a :class:`~residual_ssl.Selection` and int64 class ids of its shape;
     ``compute()`` returns :class:`SelectionMetrics`. Points that are not valid or have no known label do not count, in
@@ -121,9 +121,9 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
     Example:
         >>> import torch
         >>> from residual_ssl import FixedThreshold
-        >>> rule, diagnostics = FixedThreshold(0.9), SelectionDiagnostics(num_classes=2)
+        >>> selector, diagnostics = FixedThreshold(0.9), SelectionDiagnostics(num_classes=2)
         >>> for logits, truth in (([4.0, 0.0], 0), ([0.0, 4.0], 0), ([0.0, 0.1], 1)):
-        ...     diagnostics.update(rule(torch.tensor([logits])), torch.tensor([truth]))
+        ...     diagnostics.update(selector(torch.tensor([logits])), torch.tensor([truth]))
         >>> figures = diagnostics.compute()
         >>> figures.points.item(), round(figures.coverage.item(), 2), figures.purity.item()
         (3, 0.67, 0.5)

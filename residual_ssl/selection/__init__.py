@@ -1,4 +1,4 @@
-"""Selection rules: logits in, pseudo-labels with weights out."""
+"""Selectors: logits in, pseudo-labels with weights out."""
 
 import lazy_loader
 

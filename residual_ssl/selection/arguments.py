@@ -1,4 +1,4 @@
-"""Checks of the numbers that selection rules take."""
+"""Checks of the numbers that selectors take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of this package and what their docstrings say of them, for a table of all."""
+"""The selectors of this package and what their docstrings say of them, for a table of all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PART = re.compile(rf"^({'|'.join(PARTS)}): (.+?)(?=\n\s*\n|\Z)", re.M | re.S)
 
 
 def selector_classes() -> dict[str, type[Selector]]:
-    """Every public rule of :mod:`residual_ssl.selection` by its name, in alphabetical order.
+    """Every public selector of :mod:`residual_ssl.selection` by its name, in alphabetical order.
 
     Example:
         >>> "FixedThreshold" in selector_classes()
@@ -30,8 +30,8 @@ def selector_classes() -> dict[str, type[Selector]]:
     }
 
 
-def described(rule: type[Selector]) -> dict[str, str]:
-    """What a rule's docstring says in its labelled parts: Formula, State, Cost, Use, Source, each on one line.
+def described(selector: type[Selector]) -> dict[str, str]:
+    """What a selector's docstring says in its labelled parts: Formula, State, Cost, Use, Source, each on one line.
 
     Raises:
         InvalidInputError: a docstring without one of them.
@@ -41,11 +41,11 @@ def described(rule: type[Selector]) -> dict[str, str]:
         >>> described(FixedThreshold)["Formula"]
         '``w = 1[c ≥ τ]``, τ = .95'
     """
-    found = {label: " ".join(text.split()) for label, text in _PART.findall(inspect.getdoc(rule) or "")}
+    found = {label: " ".join(text.split()) for label, text in _PART.findall(inspect.getdoc(selector) or "")}
     missing = [label for label in PARTS if label not in found]
     if missing:
         raise InvalidInputError(
-            f"rule: got {rule.__name__}, whose docstring has no part {', '.join(missing)}; write each as a paragraph "
-            f"that begins with its label, '{missing[0]}: …'"
+            f"selector: got {selector.__name__}, whose docstring has no part {', '.join(missing)}; write each as a "
+            f"paragraph that begins with its label, '{missing[0]}: …'"
         )
     return {label: found[label] for label in PARTS}

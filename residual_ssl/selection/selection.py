@@ -20,14 +20,14 @@ class Selection:
     Attributes:
         label: pseudo-label, int64 in [0, K).
         weight: weight of the pseudo-label in the loss, in [0, 1]; 0 at points that are not valid.
-        trusted: bool, the points that the rule accepts in full.
+        trusted: bool, the points that the selector accepts in full.
         valid: bool, the points that were judged: marked valid by the caller and with finite logits.
         confidence: largest class probability; 0 at points that are not valid.
-        residual: residual dispersion as the rule used it; 0 at points that are not valid.
-        target: what the rule teaches instead of the hard label: class probabilities ``(B, K, *S)``; None for the label.
+        residual: residual dispersion as the selector used it; 0 at points that are not valid.
+        target: what is taught instead of the hard label: class probabilities ``(B, K, *S)``; None for the label.
         negative: bool ``(B, K, *S)``, classes that a point surely is not, whatever its weight, never all K
             of them; None for no such knowledge.
-        diagnostics: counts that a rule reports about its own work, by name, as scalar tensors.
+        diagnostics: counts that a selector reports about its own work, by name, as scalar tensors.
             ``nonfinite`` is the number of points left out for a non-finite logit.
     """
 
@@ -45,7 +45,7 @@ class Selection:
     def coverage(self) -> Tensor:
         """Share of the valid points that is used, ``Σ weight / #valid``: a scalar tensor in [0, 1], 0 if none is valid.
 
-        For a rule with weights 0 and 1 this is the fraction of points selected.
+        For a selector with weights 0 and 1 this is the fraction of points selected.
         """
         return self.weight.sum() / self.valid.sum().clamp(min=1)
 

@@ -80,7 +80,5 @@ def test_class_logits_are_those_of_the_network() -> None:
 
 
 def test_a_network_without_one_feature_vector_a_sample_is_refused() -> None:
-    with pytest.raises(
-        ConfigError, match=r"SmallSegmenter is no ClassificationModel of .*; give it a classifier"
-    ):
+    with pytest.raises(ConfigError, match=r"SmallSegmenter is no ClassificationModel of .*; give it a classifier"):
         DomainNetwork(SmallSegmenter(11), 11)

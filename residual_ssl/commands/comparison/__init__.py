@@ -1,4 +1,4 @@
-"""Selection rules compared on saved predictions: figures, a table, a plot."""
+"""Selectors compared on saved predictions: figures, a table, a plot."""
 
 import lazy_loader
 

@@ -2,7 +2,7 @@ from .compare import Comparison as Comparison
 from .compare import Row as Row
 from .compare import compare as compare
 from .predictions import Predictions as Predictions
-from .rules import build_selectors as build_selectors
+from .selectors import build_selectors as build_selectors
 from .write import write_comparison as write_comparison
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Selection rules judged on the same predictions."""
+"""Selectors judged on the same predictions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALWAYS = ("none", "oracle")
 
 @dataclass(frozen=True)
 class Row:
-    """One rule.
+    """One selector.
 
     Attributes:
         name: what it was asked for as.
@@ -36,10 +36,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rules on the same predictions: ``none`` first, the ones asked for, ``oracle`` last.
+    """Selectors on the same predictions: ``none`` first, the ones asked for, ``oracle`` last.
 
     Attributes:
-        rows: one a rule.
+        rows: one a selector.
         confidence: the plain ranking by confidence.
         left_out: points with a label that were not judged, as a logit was not finite or ``valid`` said so.
     """
@@ -49,47 +49,48 @@ class Comparison:
     left_out: int
 
     def row(self, name: str) -> Row:
-        """The row of a rule."""
+        """The row of a selector."""
         return next(row for row in self.rows if row.name == name)
 
 
 @torch.no_grad()
 def compare(
     predictions: Predictions,
-    rules: Mapping[str, Selector],
+    selectors: Mapping[str, Selector],
     *,
     labelled: Predictions | None = None,
     batch: int | None = None,
     device: torch.device | None = None,
 ) -> Comparison:
-    """Judge predictions by every rule, batch by batch, next to no selection and to the truth as a rule.
+    """Judge predictions by every selector, batch by batch, next to no selection and to the truth as a selector.
 
-    A rule with memory starts as it does in training, and sees each batch once, in order. A rule whose groups are
+    A selector with memory starts as it does in training, and sees each batch once, in order. One whose groups are
     batches depends on ``batch``.
 
     Args:
         predictions: whose labels say what is right.
-        rules: by the names they are to have.
-        labelled: predictions that rules may learn from, by :meth:`~residual_ssl.Selector.update_from_labels`, or by
-            ``fit`` where a rule has it. None: rules that learn cannot be compared.
+        selectors: by the names they are to have.
+        labelled: predictions that selectors may learn from, by :meth:`~residual_ssl.Selector.update_from_labels`, or by
+            ``fit`` where a selector has it. None: selectors that learn cannot be compared.
         batch: samples at once; None for :attr:`Predictions.default_batch`.
         device: where to judge; None for the CPU.
 
     Raises:
-        InvalidInputError: a rule that needs what was not given; no point with a known label.
+        InvalidInputError: a selector that needs what was not given; no point with a known label.
     """
     device = device or torch.device("cpu")
     batch = predictions.default_batch if batch is None else batch
     if batch < 1:
         raise InvalidInputError(f"batch: got {batch}, expected samples ≥ 1")
-    rules = {"none": TrustAll(), **{k: v for k, v in rules.items() if k not in _ALWAYS}, "oracle": OracleSelector()}
-    for name, rule in rules.items():
-        _check_needs(name, rule, predictions, labelled)
-        rule.to(device)
+    asked = {name: selector for name, selector in selectors.items() if name not in _ALWAYS}
+    selectors = {"none": TrustAll(), **asked, "oracle": OracleSelector()}
+    for name, selector in selectors.items():
+        _check_needs(name, selector, predictions, labelled)
+        selector.to(device)
         if labelled is not None:
-            _teach(rule, labelled, batch, device)
+            _teach(selector, labelled, batch, device)
     diagnostics = {
-        name: SelectionDiagnostics(predictions.num_classes, predictions.ignore_index).to(device) for name in rules
+        name: SelectionDiagnostics(predictions.num_classes, predictions.ignore_index).to(device) for name in selectors
     }
     known = 0
     parts = -(-len(predictions.logits) // batch)
@@ -97,9 +98,9 @@ def compare(
         if not known:
             warn_of_probabilities(part.logits)
         known += int((part.labels != predictions.ignore_index).sum())
-        for name, rule in rules.items():
+        for name, selector in selectors.items():
             try:
-                diagnostics[name].update(rule(part.logits, part.valid, **_evidence(rule, part)), part.labels)
+                diagnostics[name].update(selector(part.logits, part.valid, **_evidence(selector, part)), part.labels)
             except InvalidInputError as error:
                 error.args = (f"selector {name}: {error}",)
                 raise
@@ -121,12 +122,12 @@ def _gap(figures: SelectionMetrics, confidence: RankingCurve) -> float:
     return float(figures.purity - confidence.purity_at(figures.coverage))
 
 
-def _evidence(rule: Selector, batch: PredictionBatch) -> dict[str, Tensor | None]:
-    return {name: {"truth": batch.labels, "second": batch.second}[name] for name in rule.needs.evidence}
+def _evidence(selector: Selector, batch: PredictionBatch) -> dict[str, Tensor | None]:
+    return {name: {"truth": batch.labels, "second": batch.second}[name] for name in selector.needs.evidence}
 
 
-def _check_needs(name: str, rule: Selector, predictions: Predictions, labelled: Predictions | None) -> None:
-    kind, needs = type(rule), rule.needs
+def _check_needs(name: str, selector: Selector, predictions: Predictions, labelled: Predictions | None) -> None:
+    kind, needs = type(selector), selector.needs
     if "second" in needs.evidence and predictions.second is None:
         raise InvalidInputError(
             f"selector {name}: {kind.__name__} judges by a second prediction of the same points; give its logits, "
@@ -141,12 +142,12 @@ def _check_needs(name: str, rule: Selector, predictions: Predictions, labelled: 
         )
 
 
-def _teach(rule: Selector, labelled: Predictions, batch: int, device: torch.device) -> None:
-    if hasattr(rule, "fit"):
+def _teach(selector: Selector, labelled: Predictions, batch: int, device: torch.device) -> None:
+    if hasattr(selector, "fit"):
         everything = next(labelled.batches(max(1, len(labelled.logits)), device))
-        rule.fit(  # type: ignore[operator]
+        selector.fit(  # type: ignore[operator]
             everything.logits, everything.labels, everything.valid, ignore_index=labelled.ignore_index
         )
-    elif rule.needs.labels:
+    elif selector.needs.labels:
         for part in labelled.batches(batch, device):
-            rule.update_from_labels(part.logits, part.labels, labelled.ignore_index)
+            selector.update_from_labels(part.logits, part.labels, labelled.ignore_index)

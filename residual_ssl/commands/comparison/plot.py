@@ -1,4 +1,4 @@
-"""Risk–coverage curves of rules, each with the point at which the rule operates."""
+"""Risk–coverage curves of selectors, each with the point at which the selector operates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 def risk_coverage_plot(comparison: Comparison) -> Figure:
     """The error rate among the most reliable points over their share, and the purity gained over plain confidence.
 
-    One curve a rule, of its ranking by weight and then confidence, and a mark where the rule operates.
+    One curve a selector, of its ranking by weight and then confidence, and a mark where the selector operates.
     """
     figure = Figure(figsize=(12, 4.8), layout="constrained")
     risk, gain = figure.subplots(1, 2)
@@ -31,11 +31,11 @@ def risk_coverage_plot(comparison: Comparison) -> Figure:
     risk.plot(_SHARE, plain_risk, color=_BLACK, linewidth=2.4, label="confidence")
     gain.axhline(0, color=_BLACK, linewidth=2.4, zorder=1)
     colours = [colour for colour in COLOURS if colour != _BLACK]
-    none, *rules, oracle = comparison.rows
+    none, *selectors, oracle = comparison.rows
     risk.plot(
         100, 100 * (1 - float(none.figures.purity)), color=_BLACK, marker="o", markersize=9, linestyle="", label="none"
     )
-    for index, row in enumerate(rules):
+    for index, row in enumerate(selectors):
         colour, marker = colours[index % len(colours)], MARKERS[index % len(MARKERS)]
         style = {"color": colour, "linestyle": STYLES[index // len(colours) % len(STYLES)], "linewidth": 1.8}
         curve = _risk(row.figures.by_weight_and_confidence)

@@ -1,4 +1,4 @@
-"""A comparison of rules as a table, as JSON and as a plot."""
+"""A comparison of selectors as a table, as JSON and as a plot."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COVERAGES = (0.3, 0.5, 0.7, 0.9)
 
 
 def comparison_table(comparison: Comparison) -> Table:
-    """The rules as rows of per cents, plain confidence among them."""
+    """The selectors as rows of per cents, plain confidence among them."""
     at = (f"@{100 * coverage:.0f}" for coverage in COVERAGES)
-    header = ("rule", "coverage", "purity", "gap", "AURC", "AURC+c", *at, "classes")
+    header = ("selector", "coverage", "purity", "gap", "AURC", "AURC+c", *at, "classes")
     rows = []
     for row in comparison.rows:
         found = row.figures
@@ -57,10 +57,10 @@ def _notes(comparison: Comparison) -> tuple[str, ...]:
     return (
         f"{int(figures.points):,} points with a known label{left_out}. All in per cent. Expected calibration error of "
         f"the confidence: {_number(figures.calibration_error, 2)}.",
-        "coverage, purity: of the rule as it is, by its weights. gap: its purity less that of the points of highest "
-        "confidence at the same coverage.",
+        "coverage, purity: of the selector as it is, by its weights. gap: its purity less that of the points of "
+        "highest confidence at the same coverage.",
         "AURC: area under the risk–coverage curve of the weights, lower is better; equal weights count as in random "
-        "order, so that a hard rule pays for the order it does not give.",
+        "order, so that a hard selector pays for the order it does not give.",
         "AURC+c, @30 …: the same, and purity at these coverages, with points of full weight and those of none ordered "
         f"by confidence. From bins: within {100 * bound:.2g} of the exact area.",
         "classes: share of the true classes of which at least 1 % is taught rightly.",
@@ -70,7 +70,7 @@ def _notes(comparison: Comparison) -> tuple[str, ...]:
 def write_comparison(comparison: Comparison, out: Path) -> None:
     """Write ``comparison.md``, ``comparison.json`` and ``risk_coverage.png`` into a folder; it is made if needed."""
     out.mkdir(parents=True, exist_ok=True)
-    text = f"# Selection rules compared\n\n{comparison_table(comparison).markdown()}\n\n![](risk_coverage.png)\n"
+    text = f"# Selectors compared\n\n{comparison_table(comparison).markdown()}\n\n![](risk_coverage.png)\n"
     (out / "comparison.md").write_text(text)
     risk_coverage_plot(comparison).savefig(out / "risk_coverage.png", dpi=150, facecolor="white")
     write_json(out / "comparison.json", {**comparison_record(comparison), **provenance()})

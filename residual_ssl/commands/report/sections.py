@@ -40,7 +40,7 @@ def curves_section(runs: Sequence[FinishedRun]) -> str:
         _scrolled(figure_image(curves(runs), "Validation metric, coverage and purity over training steps")),
         "<p>Coverage is the weight given to pseudo-labels, as a share of all points. Purity is the share of that "
         "weight that lies on right pseudo-labels; it needs the truth of the unlabelled data, which no run was trained "
-        "with. A rule may buy one with the other, so read them together.</p>",
+        "with. A selector may buy one with the other, so read them together.</p>",
     )
 
 
@@ -60,9 +60,9 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
         return section(title, f"<p>{html.escape(run.name)} has no unlabelled samples.</p>")
     task = run.task
     whose = (
-        f"of {type(judged.selector).__name__}, the run's own rule"
+        f"of {type(judged.selector).__name__}, the run's own selector"
         if judged.own
-        else "of CSL's rule, since this run itself uses no pseudo-labels"
+        else "of CSL, since this run itself uses no pseudo-labels"
     )
     if judged.logits.dim() == 2 and isinstance(task, SheetTask):
         return section(

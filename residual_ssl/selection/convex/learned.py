@@ -46,7 +46,7 @@ class LearnedConvexSelector(Selector):
     Source: the program is that of CSL, arXiv 2509.16704, §3.3; learning its metric is this library's own.
 
     Args:
-        dimensions: d ≥ 2. With 2 the rule is close to a linear one; 3 can curve it.
+        dimensions: d ≥ 2. With 2 the selector is close to a linear one; 3 can curve it.
         gamma: weight γ > 0 of the quadratic term of the program, relative to ``tr G``.
         window: odd side of the window for local features, 1 for none. Use fitted weights with the window they had.
         trust: ρ in (0, 1], the probability of being right from which a prediction weighs 1.

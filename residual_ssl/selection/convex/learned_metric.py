@@ -90,7 +90,7 @@ def learn_metric(
     ``M₀`` contains Fisher's linear discriminant. With ``s`` the discriminant scaled to mean 0 and variance 1 on the
     points, its rows map to ``2(1 + s)``, ``1 - s`` and, from the third on, small random combinations. With two rows
     the affinity is then ``2s``: the leading direction is the first row, and ``(1+s)²/2 - (1-s)²/2 = 2s``. So a linear
-    rule is where learning starts, and the quadratic forms around it are what it can reach.
+    selector is where learning starts, and the quadratic forms around it are what it can reach.
 
     Args:
         features: ``(N, D)``, float64 on the CPU, standardised, the last one constant 1.

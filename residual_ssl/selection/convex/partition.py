@@ -18,7 +18,7 @@ def solve_partition(gram: Tensor, *, gamma: float = 0.0, solver: str = "closed_f
 
         P* = argmax_P  <G, P> - γ/2 ‖P‖²_F    subject to   0 ⪯ P ⪯ I,  tr P = 1
 
-    γ = 0 gives the projector on the leading eigenvector, the published spectral rule. γ > 0 makes the optimum unique
+    γ = 0 gives the projector on the leading eigenvector, the published spectral method. γ > 0 makes the optimum unique
     and smooth, also where eigenvalues meet: ``P*`` has the eigenvectors of ``G`` and, as eigenvalues, the projection of
     ``λ/γ`` on the probability simplex.
 

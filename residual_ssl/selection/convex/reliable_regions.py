@@ -1,4 +1,4 @@
-"""The foreground split in two, known classes from strangers and mistakes; the background has a rule of its own."""
+"""The foreground split in two, known classes from strangers and mistakes; the background has a selector of its own."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class ReliableRegions(WrapperSelector):
     than they are in the labels. One program weighs the four: over a mixed pool those that tell good from bad rise and
     fall together, and the direction in which they do is its optimum; one that opposes them is left out. The better side
     of a pool may be bad all the same, so that a region also has to be more likely right than wrong. What is predicted
-    as background needs a rule of its own: objects that were missed are among it, few beside all that is right, but many
-    beside the objects, so that only a strict rule keeps them out.
+    as background needs a selector of its own: objects that were missed are among it, few beside all that is right, but
+    many beside the objects, so that only a strict selector keeps them out.
 
     Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C, l and r of
     the point, centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) -
@@ -49,9 +49,9 @@ class ReliableRegions(WrapperSelector):
     splits the ``1ᵀP z`` of the window in two with the least variance within
 
     State: I, C, l and y of the last W points, of all processes; the number of labels of each class so far, over all
-    processes; and that of the rule inside.
+    processes; and that of the selector inside.
 
-    Cost: six passes beside those of the rule for the background, and a sort of W numbers.
+    Cost: six passes beside those of the selector for the background, and a sort of W numbers.
 
     Use: unlabelled pools of which a good part shows other things than the classes, and images that are mostly one class
     that is none, a ground. Classes that the pool knows should be about as frequent in it as in the labels. The pool is
@@ -68,7 +68,7 @@ class ReliableRegions(WrapperSelector):
         window: W ≥ 1, points; an image brings at most 256.
         reach: side of the square in points, odd; 1 looks at the point alone.
 
-    ``forward`` takes logits ``(B, K, *S)``, and what the rule inside needs.
+    ``forward`` takes logits ``(B, K, *S)``, and what the selector inside needs.
 
     Raises:
         InvalidInputError: a background, window or reach out of range; a background that is not among the classes.

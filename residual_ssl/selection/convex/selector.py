@@ -54,17 +54,17 @@ class ConvexSelector(Selector):
             of the batch), ``"auto"``: sample where there are spatial dimensions, else batch; ``"window"``: past points,
             this batch's among them.
         solver: as in :func:`solve_partition`.
-        gamma: weight γ ≥ 0 of the quadratic term of the program; 0 is the published rule.
-        temperature: 0 is the published hard rule, whose weights carry no gradient; τ > 0 makes assignment, moments and
-            weights smooth, so that gradients reach the logits.
+        gamma: weight γ ≥ 0 of the quadratic term of the program; 0 is as published.
+        temperature: 0 is the published hard assignment, whose weights carry no gradient; τ > 0 makes assignment,
+            moments and weights smooth, so that gradients reach the logits.
         pooling: in [0, 1], how far a group's G, and mean and variance of its reliable cluster, are drawn towards the
-            averages of past groups; 0 is the published rule, 1 judges by the past alone. The first batch has no past.
+            averages of past groups; 0 is as published, 1 judges by the past alone. The first batch has no past.
         momentum: of these averages, in [0, 1).
         window: number of past points for ``scope="window"``.
 
     ``forward`` takes logits ``(B, K, *S)``; ``diagnostics`` of its Selection holds ``nonfinite`` and, with
     ``solver="cvxpylayers"``, ``solver_fallbacks``: the groups left to the closed form. With K = 2 the dispersion is
-    identically 0 and the rule reduces to confidence alone.
+    identically 0 and the selector reduces to confidence alone.
 
     Raises:
         InvalidInputError: an unknown choice, α ≤ 0, γ < 0, τ < 0, a pooling or momentum out of range, pooling of a
@@ -163,7 +163,7 @@ class ConvexSelector(Selector):
         return judged_points(logits, valid, residual=self.residual, scaled=self.variant == "covar")
 
     def _features(self, points: JudgedPoints) -> tuple[Tensor, Tensor, Tensor]:
-        """Confidence, dispersion and validity as ``(groups, points)``; the hard rule decides and passes no gradient."""
+        """Confidence, dispersion and validity as ``(groups, points)``; a hard assignment passes no gradient."""
         confidence, dispersion = points.confidence, points.residual
         if self.temperature == 0:
             confidence, dispersion = confidence.detach(), dispersion.detach()

@@ -1,4 +1,4 @@
-"""Rules that change in the course of training."""
+"""Selectors that change in the course of training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from residual_ssl.selection.selector import Selector
 
 
 class ScheduledSelector(Selector):
-    """A rule that knows how far training has come, by counting its own calls in training mode.
+    """A selector that knows how far training has come, by counting its own calls in training mode.
 
     Args:
         total_steps: T ≥ 1, number of steps of the whole training; None: what :meth:`on_train_start` is told. Before
-            that the rule is at the start of the training.
+            that the selector is at the start of the training.
 
     Raises:
         InvalidInputError: a ``total_steps`` that is not such a number.
@@ -25,8 +25,8 @@ class ScheduledSelector(Selector):
     Example:
         >>> class Counting(ScheduledSelector):
         ...     pass
-        >>> rule = Counting(total_steps=4)
-        >>> [rule.progress().item() for _ in range(6)]
+        >>> selector = Counting(total_steps=4)
+        >>> [selector.progress().item() for _ in range(6)]
         [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
 

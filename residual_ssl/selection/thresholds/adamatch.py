@@ -32,9 +32,9 @@ class AdaMatchThreshold(Selector):
 
     Example:
         >>> import torch
-        >>> rule = AdaMatchThreshold()
-        >>> rule.update_from_labels(torch.tensor([[1.0, 0.0], [1.2, 0.0]]), torch.tensor([0, 0]))
-        >>> rule(torch.tensor([[0.9, 0.0], [0.1, 0.0]])).weight
+        >>> selector = AdaMatchThreshold()
+        >>> selector.update_from_labels(torch.tensor([[1.0, 0.0], [1.2, 0.0]]), torch.tensor([0, 0]))
+        >>> selector(torch.tensor([[0.9, 0.0], [0.1, 0.0]])).weight
         tensor([1., 0.])
     """
 

@@ -45,10 +45,10 @@ class CAFSThreshold(Selector):
 
     Example:
         >>> import torch
-        >>> rule = CAFSThreshold(precision=0.9, low=0.5)
+        >>> selector = CAFSThreshold(precision=0.9, low=0.5)
         >>> unsure, sure = torch.tensor([[1.0, 0.0]]).repeat(40, 1), torch.tensor([[4.0, 0.0]]).repeat(40, 1)
-        >>> rule.update_from_labels(torch.cat([unsure, sure]), torch.tensor([0, 1] * 20 + [0] * 40))
-        >>> rule(torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])).weight
+        >>> selector.update_from_labels(torch.cat([unsure, sure]), torch.tensor([0, 1] * 20 + [0] * 40))
+        >>> selector(torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])).weight
         tensor([0., 1., 1.])
     """
 

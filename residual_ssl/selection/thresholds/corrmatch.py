@@ -35,10 +35,10 @@ class CorrMatchThreshold(Selector):
 
     Example:
         >>> import torch
-        >>> rule = CorrMatchThreshold(start=0.5, momentum=0.9)
-        >>> rule(torch.tensor([[4.0, 0.0], [3.0, 0.0], [0.1, 0.0]])).weight
+        >>> selector = CorrMatchThreshold(start=0.5, momentum=0.9)
+        >>> selector(torch.tensor([[4.0, 0.0], [3.0, 0.0], [0.1, 0.0]])).weight
         tensor([1., 1., 0.])
-        >>> rule.threshold  # .9 · .5 + .1 · .982
+        >>> selector.threshold  # .9 · .5 + .1 · .982
         tensor(0.5482)
     """
 

@@ -47,8 +47,8 @@ class CWBASSThreshold(Selector):
 
     Example:
         >>> import torch
-        >>> rule = CWBASSThreshold(strict=None, floor=0.0, high=0.8)
-        >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
+        >>> selector = CWBASSThreshold(strict=None, floor=0.0, high=0.8)
+        >>> selector(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
         tensor([0.9820, 0.5250])
     """
 

@@ -40,9 +40,9 @@ class DashThreshold(ScheduledSelector):
 
     Example:
         >>> import torch
-        >>> rule = DashThreshold(total_steps=100)
-        >>> rule.update_from_labels(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))  # loss 1.31: c > .27
-        >>> rule(torch.tensor([[4.0, 0.0, 0.0], [0.0, 0.0, 0.0]])).weight
+        >>> selector = DashThreshold(total_steps=100)
+        >>> selector.update_from_labels(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))  # loss 1.31: c > .27
+        >>> selector(torch.tensor([[4.0, 0.0, 0.0], [0.0, 0.0, 0.0]])).weight
         tensor([1., 1.])
     """
 

@@ -34,8 +34,8 @@ class FlexMatchThreshold(Selector):
 
     Example:
         >>> import torch
-        >>> rule = FlexMatchThreshold()
-        >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
+        >>> selector = FlexMatchThreshold()
+        >>> selector(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
         tensor([1., 1.])
     """
 

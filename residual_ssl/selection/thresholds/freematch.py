@@ -33,8 +33,8 @@ class FreeMatchThreshold(Selector):
 
     Example:
         >>> import torch
-        >>> rule = FreeMatchThreshold(momentum=0.5)
-        >>> rule(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
+        >>> selector = FreeMatchThreshold(momentum=0.5)
+        >>> selector(torch.tensor([[4.0, 0.0], [0.1, 0.0]])).weight
         tensor([1., 0.])
     """
 

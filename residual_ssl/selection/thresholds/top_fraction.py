@@ -55,8 +55,8 @@ class TopFraction(ScheduledSelector):
 
     Example:
         >>> import torch
-        >>> rule = TopFraction(total_steps=100, fraction=0.5, final=0.5)
-        >>> rule(torch.tensor([[4.0, 0.0], [3.0, 0.0], [0.0, 0.2], [0.0, 0.1]])).weight
+        >>> selector = TopFraction(total_steps=100, fraction=0.5, final=0.5)
+        >>> selector(torch.tensor([[4.0, 0.0], [3.0, 0.0], [0.0, 0.2], [0.0, 0.1]])).weight
         tensor([1., 0., 1., 0.])
     """
 

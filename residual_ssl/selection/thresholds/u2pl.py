@@ -43,8 +43,8 @@ class U2PLThreshold(ScheduledSelector):
 
     Example:
         >>> import torch
-        >>> rule = U2PLThreshold(total_steps=100, unreliable=0.5, negative_ranks=(1, 3))
-        >>> chosen = rule(torch.tensor([[9.0, 0.0, 0.0], [1.0, 0.9, 0.0], [8.0, 0.0, 0.0]]))
+        >>> selector = U2PLThreshold(total_steps=100, unreliable=0.5, negative_ranks=(1, 3))
+        >>> chosen = selector(torch.tensor([[9.0, 0.0, 0.0], [1.0, 0.9, 0.0], [8.0, 0.0, 0.0]]))
         >>> chosen.weight
         tensor([1., 0., 0.])
         >>> chosen.negative[1]

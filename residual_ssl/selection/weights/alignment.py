@@ -1,4 +1,4 @@
-"""Predictions brought to a class distribution before another rule judges them."""
+"""Predictions brought to a class distribution before another selector judges them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _EPSILON = 1e-6
 
 
 class DistributionAlignment(WrapperSelector):
-    """Scale the probabilities of each class by wanted over predicted share, then let another rule judge.
+    """Scale the probabilities of each class by wanted over predicted share, then let another selector judge.
 
     Formula: ``p ← p·(q + ε)/(p̃ + ε)``, made to sum to 1, ε = 1e-6; p̃ the running mean of p, q uniform or that of the
     labelled predictions, momentum .999; p̃ starts at the first batch's; updated before it judges
 
-    State: p̃ and q over the points of all processes, q uniform at the start; and that of the rule inside.
+    State: p̃ and q over the points of all processes, q uniform at the start; and that of the selector inside.
 
-    Cost: three passes and the memory of the logits, beside the rule's own.
+    Cost: three passes and the memory of the logits, beside the selector's own.
 
     Use: where the model predicts some classes too rarely, and the unlabelled data are spread like the labelled.
 
@@ -36,7 +36,7 @@ class DistributionAlignment(WrapperSelector):
     uniform, labels of the unaligned prediction). q from labelled predictions, as AdaMatch; ReMixMatch counts labels.
 
     Args:
-        rule: judges the aligned prediction; what it learns from labels it learns from unaligned ones.
+        rule: selector that judges the aligned prediction; what it learns from labels it learns from unaligned ones.
         prior: q, ``"labelled"`` or ``"uniform"``.
         momentum: m in [0, 1).
         relabel: whether labels (and soft targets) are those of the aligned prediction, or those of the prediction
@@ -45,8 +45,8 @@ class DistributionAlignment(WrapperSelector):
     Example:
         >>> import torch
         >>> from residual_ssl import FixedThreshold
-        >>> rule = DistributionAlignment(FixedThreshold(0.6), "uniform", momentum=0.0)
-        >>> rule(torch.tensor([[4.0, 0.0], [1.0, 0.0]])).label  # both are class 0 before
+        >>> selector = DistributionAlignment(FixedThreshold(0.6), "uniform", momentum=0.0)
+        >>> selector(torch.tensor([[4.0, 0.0], [1.0, 0.0]])).label  # both are class 0 before
         tensor([0, 1])
     """
 

@@ -1,4 +1,4 @@
-"""Selection by the truth: what a perfect rule would choose, the upper row of every comparison."""
+"""Selection by the truth: what a perfect selector would choose, the upper row of every comparison."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class SoftMatchWeight(Selector):
     Use: where quantity matters as much as quality: unsure points teach a little instead of nothing.
 
     Source: SoftMatch, arXiv 2301.10921, §3.2, with the n of its released code. Its uniform alignment is
-    :class:`DistributionAlignment` around this rule, with ``relabel=False``.
+    :class:`DistributionAlignment` around this selector, with ``relabel=False``.
 
     Args:
         sigmas: n > 0: at μ - σ a point weighs ``exp(-n²/2)``.
@@ -33,8 +33,8 @@ class SoftMatchWeight(Selector):
 
     Example:
         >>> import torch
-        >>> rule = SoftMatchWeight(momentum=0.0)
-        >>> rule(torch.tensor([[4.0, 0.0], [3.0, 0.0], [0.1, 0.0]])).weight
+        >>> selector = SoftMatchWeight(momentum=0.0)
+        >>> selector(torch.tensor([[4.0, 0.0], [3.0, 0.0], [0.1, 0.0]])).weight
         tensor([1.0000, 1.0000, 0.0701])
     """
 

@@ -6,7 +6,7 @@ from residual_ssl.selection.thresholds.fixed import FixedThreshold
 
 
 class TrustAll(FixedThreshold):
-    """Trust every valid point: the baseline that a selection rule has to beat.
+    """Trust every valid point: the baseline that a selector has to beat.
 
     Formula: ``w = 1``
 

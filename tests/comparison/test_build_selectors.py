@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from residual_ssl import ConvexSelector, FixedThreshold
-from residual_ssl.commands.comparison.rules import build_selectors, split_names
+from residual_ssl.commands.comparison.selectors import build_selectors, split_names
 from residual_ssl.errors import ConfigError, MissingDataError
 
 

@@ -1,4 +1,4 @@
-"""Selection rules by name, as training builds them."""
+"""Selectors by name, as training builds them."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ def build_selectors(names: Sequence[str], *, config_dir: str | Path | None = Non
     """Selectors of ``configs/selector`` by what they were asked for as.
 
     Args:
-        names: ``"NAME"``, or ``"NAME:KEY=VALUE:KEY=VALUE"`` with arguments of the rule in Hydra's syntax.
+        names: ``"NAME"``, or ``"NAME:KEY=VALUE:KEY=VALUE"`` with arguments of the selector in Hydra's syntax.
         config_dir: folder with further choices, as of :func:`residual_ssl.compose`.
 
     Raises:
-        ConfigError: an unknown name or argument, or a value that the rule refuses.
+        ConfigError: an unknown name or argument, or a value that the selector refuses.
 
     Example:
         >>> build_selectors(["csl", "fixed_threshold:threshold=0.9"])["fixed_threshold:threshold=0.9"]
         FixedThreshold(threshold=0.9)
     """
-    rules = {}
+    selectors = {}
     for text in names:
         name, *values = text.split(":")
         if wrong := [value for value in values if "=" not in value]:
             raise ConfigError(f"selector {text}: got {wrong[0]!r}, expected KEY=VALUE, as in {name}:threshold=0.9")
         config = compose_choice("selector", name, values, config_dir=config_dir)
-        rules[text] = build(config, f"selector {text}")
-    return rules
+        selectors[text] = build(config, f"selector {text}")
+    return selectors
 
 
 def split_names(text: str) -> list[str]:
