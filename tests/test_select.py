@@ -69,7 +69,7 @@ def test_the_table_holds_what_the_definitions_give(
     order = right[np.argsort(-confidence)]
     risk = 1 - order.cumsum() / np.arange(1, len(right) + 1)
     chosen = confidence >= 0.8
-    header = table["rule"]
+    header = table["selector"]
     row = dict(zip(header, table["fixed_threshold:threshold=0.8"], strict=True))
     assert float(row["coverage"]) == pytest.approx(100 * chosen.mean(), abs=0.006)
     assert float(row["purity"]) == pytest.approx(100 * right[chosen].mean(), abs=0.006)

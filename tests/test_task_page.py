@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from task_contract import TaskContract
 from test_documentation import blocks
 
 from residual_ssl import Task, compose, train
+from residual_ssl.testing import TaskContract
 
 PAGE = (Path(__file__).parents[1] / "docs" / "tasks.md").read_text()
 

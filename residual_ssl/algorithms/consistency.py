@@ -11,6 +11,7 @@ from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
 from residual_ssl.algorithms.ema import EMATeacher
 from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
+from residual_ssl.algorithms.teacher import Teacher
 from residual_ssl.errors import ConfigError
 from residual_ssl.models.encoder_decoder import EncoderDecoder
 from residual_ssl.selection import Selection, Selector
@@ -85,7 +86,7 @@ class ConsistencyAlgorithm(Algorithm):
         self.teacher_from = [teacher_from] if isinstance(teacher_from, str) else list(teacher_from or [])
         self.view_features = view_features
         self.domain_batchnorm = domain_batchnorm
-        self.teacher: EMATeacher | FrozenTeacher | None = None
+        self.teacher: Teacher | None = None
         self.needs_unlabelled = bool(branches)
 
     def attach(self, model: nn.Module) -> None:
@@ -94,11 +95,11 @@ class ConsistencyAlgorithm(Algorithm):
         if self.ema_decay is not None:
             self.teacher = EMATeacher(model, self.ema_decay)
         elif self.teacher_from:
-            self.teacher = FrozenTeacher(model, len(self.teacher_from))
+            self.teacher = FrozenTeacher(model, self.teacher_from)
 
     def on_train_start(self, total_steps: int) -> None:
-        if isinstance(self.teacher, FrozenTeacher):
-            self.teacher.load(self.teacher_from)
+        if self.teacher is not None:
+            self.teacher.on_train_start()
         if self.selector is not None:
             self.selector.on_train_start(total_steps)
 
@@ -153,11 +154,11 @@ class ConsistencyAlgorithm(Algorithm):
         evidence: dict[str, Tensor | None] = {"truth": unlabelled.get("truth"), "second": None, "earlier": None}
         if teacher is not None:
             evidence["second"] = own
-        if isinstance(teacher, FrozenTeacher) and "earlier" in self.selector.needs.evidence:
-            evidence["earlier"] = teacher.earlier(plain)
+            if "earlier" in self.selector.needs.evidence:
+                evidence["earlier"] = teacher.earlier(plain)
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
         for name, value in asked.items():
-            if value is None or not len(value):
+            if value is None:
                 raise ConfigError(
                     f"algorithm.selector: {type(self.selector).__name__} judges by {_EVIDENCE[name][0]}, of which "
                     f"there is none here; {_EVIDENCE[name][1]}"
@@ -182,11 +183,11 @@ class ConsistencyAlgorithm(Algorithm):
         return {name: (prediction, chosen) for (name, (_, chosen)), prediction in parts}
 
     def after_step(self, model: nn.Module) -> None:
-        if isinstance(self.teacher, EMATeacher):
+        if self.teacher is not None:
             self.teacher.update(model)
 
     def evaluated(self, model: nn.Module) -> nn.Module:
-        return self.teacher.model if isinstance(self.teacher, EMATeacher) else model
+        return model if self.teacher is None else self.teacher.evaluated(model)
 
 
 def _check_perturbs_features(model: nn.Module) -> None:

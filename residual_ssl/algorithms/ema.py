@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from residual_ssl.algorithms.teacher import Teacher
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.points.memory import Memory
 
 
-class EMATeacher(nn.Module):
+class EMATeacher(Teacher):
     """Moving average of a model, in evaluation mode and without gradients.
 
     Args:
@@ -72,9 +73,9 @@ class EMATeacher(nn.Module):
             if _low(mine):
                 mine.copy_(self._average(name, mine))
 
-    def train(self, mode: bool = True) -> EMATeacher:
-        """Stay in evaluation mode: a teacher predicts with its running statistics."""
-        return super().train(False)
+    def evaluated(self, student: nn.Module) -> nn.Module:
+        """The average, which is the better network."""
+        return self.model
 
     def _average(self, name: str, tensor: Tensor) -> Tensor:
         return self.averages._buffers.get(_key(name)) if _low(tensor) else tensor  # type: ignore[return-value]

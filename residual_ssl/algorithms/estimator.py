@@ -33,8 +33,8 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
 
     The classifier learns from the labelled rows. Then, in each round, it predicts the unlabelled rows, the selector
     judges all of these predictions as one batch, and a fresh copy learns from the labelled rows (weight 1) and the
-    unlabelled ones with their pseudo-labels and the weights of the selector. Unlike in scikit-learn's class of the same name every
-    pseudo-label is judged anew in each round: an early mistake can be taken back.
+    unlabelled ones with their pseudo-labels and the weights of the selector. Unlike in scikit-learn's class of the same
+    name every pseudo-label is judged anew in each round: an early mistake can be taken back.
 
     Args:
         estimator: classifier with ``predict_proba`` whose ``fit`` takes ``sample_weight``; None for

@@ -88,7 +88,8 @@ def _expected(hint: Any, value: Any) -> str | None:
         and kind is not object
         and isinstance(value, str | bool | int | float | list | Mapping | None)
     ):
-        return None if isinstance(value, kind) or not kind.__module__.startswith("torch") else f"a {kind.__name__}"
+        of_torch = kind.__module__.startswith("torch")
+        return f"a {kind.__name__}" if of_torch and not isinstance(value, kind) else None
     return None
 
 

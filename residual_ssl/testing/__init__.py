@@ -1,4 +1,4 @@
-"""Test classes that check a selector of your own against the contract of all selectors; they need pytest."""
+"""Test classes that check a selector or a task of your own against the contract of all; they need pytest."""
 
 import lazy_loader
 

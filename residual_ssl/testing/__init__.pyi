@@ -6,10 +6,12 @@ from .predictions import judge as judge
 from .predictions import labels_for as labels_for
 from .predictions import random_logits as random_logits
 from .selector_contract import SelectorContract as SelectorContract
+from .task_contract import TaskContract as TaskContract
 
 __all__ = [
     "SHAPES",
     "SelectorContract",
+    "TaskContract",
     "assert_same",
     "evidence_for",
     "fields_of",

@@ -1,22 +1,14 @@
-"""Accuracy, error and recall of a classifier, all from one confusion matrix."""
+"""Accuracy, error and recall of a classifier, all from a confusion matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
-
-
-class ClassificationConfusion(MulticlassConfusionMatrix):  # type: ignore[misc]
-    """Confusion matrix over the samples of a data set; update with logits ``(B, K)`` and targets ``(B,)``."""
-
-    def update(self, logits: Tensor, target: Tensor) -> None:
-        super().update(logits.argmax(dim=1), target)
 
 
 def classification_figures(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:
-    """Figures in per cent.
+    """Metrics in per cent.
 
     Args:
         confusion: ``(K, K)`` counts, rows truth, columns prediction.

@@ -1,71 +1,54 @@
-"""Data sets of tensors for training and evaluation, made of a source's images and classes."""
+"""The entries of a batch that an image, or a row of features, and its class become."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor
 
-from residual_ssl.data import ClassifiedSamples
+from residual_ssl.data import ClassifiedSample
 from residual_ssl.errors import DataError
-from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
-from residual_ssl.tasks.classification.geometry import FlipAndCrop
-from residual_ssl.tasks.substitutes import readable_sample
 
 
-class AugmentedImages(Dataset[Batch]):
-    """Training samples under weak augmentation by ``(index, draw)``; for the entries see :class:`residual_ssl.Task`.
+class WeakAugmentation(Protocol):
+    """Makes an input of what a source holds: at random for training, by :meth:`plain` always alike."""
 
-    Args:
-        samples: images, with classes where they are known.
-        weak: the augmentation.
-        ignore_index: target id where nothing is known.
-        seed: with the draw, fixes the augmentation.
-        labelled: True: ``input`` and ``target``. False: ``input`` and, where the class of some sample is known
-            (diagnostics only), ``truth``.
+    def __call__(self, image: Tensor, generator: torch.Generator | None = None, /) -> Tensor: ...
+
+    def plain(self, image: Tensor, /) -> Tensor: ...
+
+
+def labelled_entries(sample: ClassifiedSample, generator: torch.Generator, weak: WeakAugmentation) -> Batch:
+    """``input`` and ``target`` ``()`` under weak augmentation.
+
+    Raises:
+        DataError: a sample of no known class.
     """
-
-    def __init__(
-        self, samples: ClassifiedSamples, weak: FlipAndCrop, ignore_index: int, seed: int, *, labelled: bool
-    ) -> None:
-        self.samples = samples
-        self.weak = weak
-        self.ignore_index = ignore_index
-        self.seed = seed
-        self.labelled = labelled
-        self._known = labelled or any(label is not None for label in samples.labels)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
-        index, draw = key
-        sample = self.samples[index] if self.labelled else readable_sample(self.samples, index, draw, self.seed)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self.labelled), draw))
-        entries = {"input": self.weak(sample.image, generator)}
-        if self.labelled:
-            return {**entries, "target": _target(sample.label, sample.name, "labelled")}
-        if not self._known:
-            return entries
-        return {**entries, "truth": torch.tensor(self.ignore_index if sample.label is None else sample.label)}
+    return {"input": weak(sample.image, generator), "target": _target(sample, "labelled")}
 
 
-class PlainImages(Dataset[Batch]):
-    """Evaluation samples: ``input`` float32 ``(C, H, W)`` in [0, 1] and ``target`` ``()``."""
-
-    def __init__(self, samples: ClassifiedSamples, weak: FlipAndCrop) -> None:
-        self.samples = samples
-        self.weak = weak
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Batch:
-        sample = self.samples[index]
-        return {"input": self.weak.plain(sample.image), "target": _target(sample.label, sample.name, "validation")}
+def unlabelled_entries(
+    sample: ClassifiedSample, generator: torch.Generator, weak: WeakAugmentation, unknown: int | None
+) -> Batch:
+    """``input`` and ``truth`` ``()``, for diagnostics only: ``unknown`` of no known class, absent if that is None."""
+    entries = {"input": weak(sample.image, generator)}
+    if unknown is None:
+        return entries
+    return {**entries, "truth": torch.tensor(unknown if sample.label is None else sample.label)}
 
 
-def _target(label: int | None, name: str, subset: str) -> torch.Tensor:
-    if label is None or label < 0:
-        raise DataError(f"{name}: is in the {subset} set and is of no known class; give one, or leave it out")
-    return torch.tensor(label)
+def evaluation_entries(sample: ClassifiedSample, weak: WeakAugmentation) -> Batch:
+    """``input`` and ``target`` without augmentation.
+
+    Raises:
+        DataError: a sample of no known class.
+    """
+    return {"input": weak.plain(sample.image), "target": _target(sample, "validation")}
+
+
+def _target(sample: ClassifiedSample, subset: str) -> Tensor:
+    if sample.label is None or sample.label < 0:
+        raise DataError(f"{sample.name}: is in the {subset} set and is of no known class; give one, or leave it out")
+    return torch.tensor(sample.label)

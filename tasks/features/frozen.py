@@ -197,7 +197,7 @@ class FrozenFeatureTask(FeatureTask):
         ConfigError: fewer than two classes.
     """
 
-    input_suffixes = IMAGE_SUFFIXES  # type: ignore[assignment]
+    input_suffixes = IMAGE_SUFFIXES
 
     def __init__(
         self,
@@ -222,8 +222,7 @@ class FrozenFeatureTask(FeatureTask):
                 validation=lambda: FrozenFeatures(validation, backbone, 1, cache),
             )
 
-        super().__init__(classes, features, split, model, strong, light, labelled, supervised_loss)
-        self.weak = _OneView()  # type: ignore[assignment]
+        super().__init__(classes, features, split, model, strong, light, labelled, supervised_loss, _OneView())
         self.backbone = backbone
 
     def read(self, path: Path) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,17 +11,17 @@ from torch import Tensor, nn
 from residual_ssl.data import ClassificationSource
 from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.task import Task
-from residual_ssl.tasks.classification import ClassificationTask
+from residual_ssl.tasks.classification.classified import ClassifiedTask
+from residual_ssl.tasks.classification.samples import WeakAugmentation
 from residual_ssl.tasks.views import Views
 
 
-class FeatureTask(ClassificationTask):
+class FeatureTask(ClassifiedTask):
     """Classification of vectors of D features; targets are class ids ``(B,)``, logits ``(B, K)``.
 
     Inputs and views are float32 ``(B, 1, D)``: one channel, whose points are the features, so that
     :class:`~residual_ssl.TrustedMask` hides blocks of neighbouring features; the features come standardised from the
-    source, and 0 is their mean (or a word that does not occur). There is no weak augmentation.
+    source, and 0 is their mean (or a word that does not occur). There is no weak augmentation of them.
 
     Args:
         classes: names of the K classes.
@@ -33,12 +32,11 @@ class FeatureTask(ClassificationTask):
         strong, light, labelled: perturbations of the views of those names, as
             :class:`~residual_ssl.perturbations.FeatureNoise`; None leaves the view plain.
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
+        weak: makes an input of what the source holds; None where it holds inputs.
 
     Raises:
         ConfigError: fewer than two classes; when the data is read, rows of another length than D.
     """
-
-    input_suffixes = ()  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -50,15 +48,11 @@ class FeatureTask(ClassificationTask):
         light: nn.Module | None = None,
         labelled: nn.Module | None = None,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
+        weak: WeakAugmentation | None = None,
     ) -> None:
-        super().__init__(
-            classes,
-            source,
-            partial(model, num_features=num_features),
-            _Unchanged(),  # type: ignore[arg-type]
-            supervised_loss=supervised_loss,
-        )
-        self._views = Views(strong=strong, light=light, labelled=labelled)  # without a normalisation
+        views = Views(strong=strong, light=light, labelled=labelled)  # without a normalisation
+        sized = partial(model, num_features=num_features)
+        super().__init__(classes, source, sized, weak or _Unchanged(), views, supervised_loss)
         self.num_features = num_features
 
     @cached_property
@@ -72,9 +66,6 @@ class FeatureTask(ClassificationTask):
                 f"dataset.num_features={length}"
             )
         return source
-
-    def read(self, path: Path) -> Tensor:
-        return Task.read(self, path)
 
     def example(self) -> Tensor:
         return torch.zeros(1, self.num_features)

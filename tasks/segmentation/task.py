@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
@@ -20,11 +19,13 @@ from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
+from residual_ssl.tasks.confusion import Confusion
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from residual_ssl.tasks.samples import EvaluationSamples, TrainingSamples
 from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import Inference
-from residual_ssl.tasks.segmentation.samples import AugmentedSamples, PlainSamples
+from residual_ssl.tasks.segmentation.samples import evaluation_entries, labelled_entries, unlabelled_entries
 from residual_ssl.tasks.views import Views
 
 
@@ -97,14 +98,16 @@ class SegmentationTask(Task):
 
     def labelled(self, seed: int) -> Dataset[Batch]:
         samples = self.source.labelled
-        data = AugmentedSamples(samples, self.labelled_geometry, self.ignore_index, seed, labelled=True)
+        entries = partial(labelled_entries, geometry=self.labelled_geometry, ignore_index=self.ignore_index)
+        data = TrainingSamples(samples, entries, seed, labelled=True)
         return data if self._sampling is None else self._sampling(data, samples, self.num_classes, seed)
 
     def unlabelled(self, seed: int) -> Dataset[Batch]:
-        return AugmentedSamples(self.source.unlabelled, self.geometry, self.ignore_index, seed, labelled=False)
+        entries = partial(unlabelled_entries, geometry=self.geometry, ignore_index=self.ignore_index)
+        return TrainingSamples(self.source.unlabelled, entries, seed, labelled=False)
 
     def validation(self) -> Dataset[Batch]:
-        return PlainSamples(self.source.validation, self.inference.center_crop)
+        return EvaluationSamples(self.source.validation, partial(evaluation_entries, crop=self.inference.center_crop))
 
     def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
         samples: Any = self.source.labelled if subset == "labelled" else self.source.validation
@@ -158,7 +161,7 @@ class SegmentationTask(Task):
         }
 
     def metric(self) -> Any:
-        confusion = SegmentationConfusion(self.num_classes, ignore_index=self.ignore_index)
+        confusion = Confusion(self.num_classes, ignore_index=self.ignore_index)
         return with_criteria(confusion, self.num_classes)
 
     def summary(self, computed: Any) -> dict[str, float]:
@@ -172,13 +175,6 @@ class SegmentationTask(Task):
         figures |= criteria
         named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))
         return figures | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
-
-
-class SegmentationConfusion(MulticlassConfusionMatrix):  # type: ignore[misc]
-    """Confusion matrix over the pixels of a data set; update with logits ``(B, K, H, W)``, targets ``(B, H, W)``."""
-
-    def update(self, logits: Tensor, target: Tensor) -> None:
-        super().update(logits.argmax(dim=1), target)
 
 
 def intersection_over_union(confusion: Tensor) -> Tensor:

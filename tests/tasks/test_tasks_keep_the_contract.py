@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from task_contract import TaskContract
 from tiny import tiny_config, tiny_digits
 
 from residual_ssl.config.components import build
 from residual_ssl.task import Task
+from residual_ssl.testing import TaskContract
 
 
 class TestSegmentation(TaskContract):

@@ -124,7 +124,7 @@ def test_labelled_images_may_have_a_geometry_of_their_own_but_one_crop(tmp_path:
     config = tiny_config(tmp_path)["task"]
     other = {**config["geometry"], "scale": [3.0, 3.0]}
     task = build({**config, "labelled_geometry": other}, "task")
-    assert task.labelled(0).geometry.scale == (3.0, 3.0)
-    assert task.unlabelled(0).geometry.scale != (3.0, 3.0)
+    assert task.labelled(0).entries.keywords["geometry"].scale == (3.0, 3.0)
+    assert task.unlabelled(0).entries.keywords["geometry"].scale != (3.0, 3.0)
     with pytest.raises(ConfigError, match=r"labelled_geometry.crop: got \(32, 32\), expected \(64, 64\)"):
         build({**config, "labelled_geometry": {**other, "crop": 32}}, "task")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_contract import TaskContract
 from tiny import tiny_digits
 
 from residual_ssl import FixedThreshold, TrustedMask, compose, evaluate, predict, train
@@ -22,6 +21,7 @@ from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, ResidualSSLError
 from residual_ssl.task import Task
+from residual_ssl.testing import TaskContract
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 # Classes are cut out of images, or images drawn by their pixels: of masks alone.

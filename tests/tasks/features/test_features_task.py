@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_contract import TaskContract
 
 from residual_ssl import TrustedMask, compose, train
 from residual_ssl.config.components import build
 from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, InvalidInputError, ResidualSSLError
 from residual_ssl.task import Task
+from residual_ssl.testing import TaskContract
 
 FAST = ("device=cpu", "steps=4", "warmup_steps=1", "evaluate_every=4", "log_every=1", "unlabelled_batch=8")
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from task_contract import TaskContract
 from torch import Tensor
 
 import residual_ssl
@@ -22,6 +21,7 @@ from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Task
 from residual_ssl.tasks.classification import FlipAndCrop
 from residual_ssl.tasks.features import FrozenBackbone, FrozenFeatures
+from residual_ssl.testing import TaskContract
 
 OPTIONS = {"depth": 1, "embed_dim": 24, "img_size": 16, "patch_size": 8}
 

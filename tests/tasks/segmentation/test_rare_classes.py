@@ -3,6 +3,7 @@
 import json
 import math
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ import torch
 
 from residual_ssl.data import Sample
 from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.tasks.samples import TrainingSamples
 from residual_ssl.tasks.segmentation import RareClassSampling, WeakGeometry
 from residual_ssl.tasks.segmentation.rare_classes import class_probabilities, count_points
-from residual_ssl.tasks.segmentation.samples import AugmentedSamples
+from residual_ssl.tasks.segmentation.samples import labelled_entries
 
 
 def sample(index: int, points: dict[int, int], size: int = 8) -> Sample:
@@ -27,8 +29,13 @@ SAMPLES = [sample(0, {0: 60}), sample(1, {0: 50, 1: 10}), sample(2, {0: 40, 1: 8
 COUNTS = [[60, 0, 0, 0], [50, 10, 0, 0], [40, 8, 4, 0], [30, 0, 1, 0]]
 
 
+def labelled(samples: list[Sample], crop: int) -> TrainingSamples:
+    entries = partial(labelled_entries, geometry=WeakGeometry(crop, (1.0, 1.0), 0.0), ignore_index=255)
+    return TrainingSamples(samples, entries, 0, labelled=True)
+
+
 def sampling(**options: object) -> RareClassSampling:
-    data = AugmentedSamples(SAMPLES, WeakGeometry(8, (1.0, 1.0), 0.0), 255, 0, labelled=True)
+    data = labelled(SAMPLES, 8)
     return RareClassSampling(data, SAMPLES, 4, **{"seed": 0, "temperature": 0.2, "min_points": 4, **options})  # type: ignore[arg-type]
 
 
@@ -69,7 +76,7 @@ def test_crops_are_drawn_again_until_they_show_half_of_the_points() -> None:
     mask = torch.zeros(4, 20, dtype=torch.int64)
     mask[:, 18:] = 1
     samples = [Sample(torch.zeros(3, 4, 20, dtype=torch.uint8), mask, "a")]
-    data = AugmentedSamples(samples, WeakGeometry(4, (1.0, 1.0), 0.0), 255, 0, labelled=True)
+    data = labelled(samples, 4)
     drawn = RareClassSampling(data, samples, 2, seed=0, temperature=1e-3, min_points=8)
     with_class = sum(int((drawn[0, draw]["target"] == 1).sum()) >= 4 for draw in range(200)) / 200
     plain = sum(int((data[0, draw]["target"] == 1).sum()) >= 4 for draw in range(200)) / 200

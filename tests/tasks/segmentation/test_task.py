@@ -14,8 +14,8 @@ from residual_ssl import compose, train
 from residual_ssl.config.components import build
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.errors import DataError, InvalidInputError, MissingDataError
+from residual_ssl.tasks.confusion import Confusion
 from residual_ssl.tasks.segmentation import Inference, SegmentationTask, intersection_over_union
-from residual_ssl.tasks.segmentation.task import SegmentationConfusion
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_mean_iou_is_counted_over_the_data_set_without_ignored_pixels(task: Segm
 @pytest.mark.parametrize("ignore_index", [255, -1, 3])
 def test_a_class_is_the_set_of_its_pixels_among_those_that_are_judged(ignore_index: int) -> None:
     rng = np.random.default_rng(0)
-    metric = SegmentationConfusion(3, ignore_index=ignore_index)
+    metric = Confusion(3, ignore_index=ignore_index)
     truth: dict[int, set[tuple[int, ...]]] = {k: set() for k in range(3)}
     found: dict[int, set[tuple[int, ...]]] = {k: set() for k in range(3)}
     for image, (height, width) in enumerate([(5, 7), (1, 9), (8, 3)]):
