@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from residual_ssl.errors import ConfigError
@@ -62,7 +63,7 @@ class MultilinearMap(nn.Module):
     def forward(self, features: Tensor, probabilities: Tensor) -> Tensor:
         if self.sampled:
             return (features @ self.of_features) * (probabilities @ self.of_probabilities) / math.sqrt(_SAMPLED)
-        return (features.unsqueeze(2) * probabilities.unsqueeze(1)).flatten(1)
+        return rearrange(features.unsqueeze(2) * probabilities.unsqueeze(1), "b d k -> b (d k)")
 
 
 class DomainNetwork(nn.Module):

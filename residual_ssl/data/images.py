@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
         raise
     except _UNREADABLE as error:
         raise _unreadable(name or str(file), "image", error) from error
-    return torch.from_numpy(np.array(upright)).permute(2, 0, 1).contiguous()
+    return rearrange(torch.from_numpy(np.array(upright)), "h w c -> c h w").contiguous()
 
 
 def _check_content(image: Image.Image, name: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.utilities import dim_zero_cat
@@ -65,7 +66,7 @@ class UnsupervisedCriteria(Metric):  # type: ignore[misc]
         if logits.dim() < 2 or logits.shape[1] != self.num_classes or (self.density and logits.dim() > 2):
             expected = f"(B, {self.num_classes}{'' if self.density else ', *S'})"
             raise InvalidInputError(f"logits: got shape {tuple(logits.shape)}, expected {expected}")
-        p = (logits.float() if logits.itemsize < 4 else logits).softmax(1).movedim(1, -1).flatten(0, -2)
+        p = rearrange((logits.float() if logits.itemsize < 4 else logits).softmax(1), "b k ... -> (b ...) k")
         counted = p.isfinite().all(1, keepdim=True)
         p = torch.where(counted, p, 0.0)
         self.points += counted.sum()

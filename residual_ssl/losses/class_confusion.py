@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
@@ -44,15 +45,15 @@ def minimum_class_confusion(logits: Tensor, valid: Tensor | None = None, tempera
     """
     _check_temperature(temperature)
     check_prediction(logits, valid)
-    wide = (logits.float() if logits.itemsize < 4 else logits).movedim(1, -1)
-    counted = wide.isfinite().all(-1)
+    wide = rearrange(logits.float() if logits.itemsize < 4 else logits, "b k ... -> (b ...) k")
+    counted = wide.isfinite().all(1, keepdim=True)
     if valid is not None:
-        counted = counted & valid
+        counted = counted & rearrange(valid, "b ... -> (b ...) 1")
     with torch.autocast(logits.device.type, enabled=False):
         # Points that do not count keep their place with weight 0: no shape depends on the data.
-        p = torch.where(counted.unsqueeze(-1), wide / temperature, 0.0).flatten(0, -2).softmax(-1)
+        p = torch.where(counted, wide / temperature, 0.0).softmax(-1)
         entropy = torch.special.entr(p.detach()).sum(-1, keepdim=True)
-        weight = (1 + (-entropy).exp()) * counted.flatten().unsqueeze(-1)
+        weight = (1 + (-entropy).exp()) * counted
         confusion = sum_over_processes((weight * p).T @ p)
         tiny = torch.finfo(p.dtype).tiny
         rows = confusion / confusion.sum(1, keepdim=True).clamp(min=tiny)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import reduce
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
@@ -115,7 +116,7 @@ class _AtrousPyramid(nn.Module):
                 "pooling branch normalises over the batch; enlarge the batch, drop the last one (drop_last=True) or "
                 "call .eval()"
             )
-        image = self.pool(x.mean(dim=(2, 3), keepdim=True)).expand(-1, -1, x.shape[2], x.shape[3])
+        image = self.pool(reduce(x, "b c h w -> b c 1 1", "mean")).expand(-1, -1, x.shape[2], x.shape[3])
         return self.project(torch.cat([*(branch(x) for branch in self.branches), image], dim=1))  # type: ignore[no-any-return]
 
 

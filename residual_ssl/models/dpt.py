@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
@@ -95,7 +96,8 @@ class DPT(SegmentationModel):
 
     def perturb(self, features: Sequence[Tensor], perturbation: FeaturePerturbation) -> list[Tensor]:
         """All four maps, side by side as one, so that whole channels are dropped from all of them alike."""
-        return list(perturbation(torch.cat(list(features), dim=2)).chunk(4, dim=2))
+        beside = rearrange(list(features), "level b c h w -> b c (level h) w")
+        return list(rearrange(perturbation(beside), "b c (level h) w -> level b c h w", level=4))
 
     def decode(self, features: Sequence[Tensor], size: tuple[int, ...]) -> Tensor:
         levels = [reassemble(feature) for reassemble, feature in zip(self.reassemble, features, strict=True)]

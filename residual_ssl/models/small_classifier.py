@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from einops import reduce
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
@@ -39,7 +40,7 @@ class SmallClassifier(ClassificationModel):
         super().__init__(nn.Sequential(*stages), widths[-1], num_classes)
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        return [self.encoder(x).mean((2, 3))]
+        return [reduce(self.encoder(x), "b d h w -> b d", "mean")]
 
 
 def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from einops import reduce
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
@@ -64,7 +65,7 @@ class WideResNet(ClassificationModel):
         self._initialise()
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        return [self.encoder(x).mean((2, 3))]
+        return [reduce(self.encoder(x), "b d h w -> b d", "mean")]
 
     def _initialise(self) -> None:
         for module in self.modules():

@@ -11,6 +11,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
@@ -157,8 +158,10 @@ class FrozenFeatures:
         together = max(_IMAGES_AT_ONCE // self._views, 1)
         batches = DataLoader(_Views(self._samples, self._backbone.weak, self._views), batch_size=together)
         shown = tqdm(batches, desc=f"features of {self._backbone.name}", disable=None)
-        rows = torch.cat([self._backbone.encode(batch.flatten(0, 1)).half() for batch in shown])
-        return rows.view(len(self), self._views, -1)
+        rows = torch.cat(
+            [self._backbone.encode(rearrange(batch, "n v c h w -> (n v) c h w")).half() for batch in shown]
+        )
+        return rearrange(rows, "(n v) d -> n v d", v=self._views)
 
 
 class _Views(Dataset[Tensor]):

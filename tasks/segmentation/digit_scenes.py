@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -249,4 +250,4 @@ def _free_place(taken: NDArray[np.bool_], shape: NDArray[np.bool_], rng: np.rand
 
 def _sample(name: str, image: Array, mask: NDArray[np.int64]) -> Sample:
     pixels: Tensor = torch.from_numpy(np.rint(image * 255).astype(np.uint8))
-    return Sample(pixels.permute(2, 0, 1).contiguous(), torch.from_numpy(mask), name)
+    return Sample(rearrange(pixels, "h w c -> c h w").contiguous(), torch.from_numpy(mask), name)

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from residual_ssl.data import OUTSIDE, DatasetSpec
@@ -20,7 +21,7 @@ def coloured(label: Tensor, spec: DatasetSpec) -> Tensor:
     """
     colours = torch.tensor(_palette(spec), dtype=torch.float32, device=label.device) / 255
     known = torch.where((label == spec.ignore_index) | (label == OUTSIDE), spec.num_classes, label)
-    return colours[known].permute(2, 0, 1)
+    return rearrange(colours[known], "h w c -> c h w")
 
 
 def overlay(image: Tensor, label: Tensor, spec: DatasetSpec, opacity: float = 0.55) -> Tensor:
@@ -35,13 +36,13 @@ def overlay(image: Tensor, label: Tensor, spec: DatasetSpec, opacity: float = 0.
 def heat(values: Tensor) -> Tensor:
     """Values ``(H, W)`` in [0, 1] as colours, dark for 0 and bright for 1, float ``(3, H, W)``."""
     colours = matplotlib.colormaps["viridis"](values.detach().float().clamp(0, 1).cpu().numpy())
-    return torch.from_numpy(colours[..., :3].astype(np.float32)).permute(2, 0, 1)
+    return rearrange(torch.from_numpy(colours[..., :3].astype(np.float32)), "h w c -> c h w")
 
 
 def to_image(pixels: Tensor) -> PIL.Image.Image:
     """A picture of float ``(3, H, W)`` in [0, 1]."""
     array = (pixels.detach().clamp(0, 1).cpu() * 255).round().to(torch.uint8)
-    return PIL.Image.fromarray(array.permute(1, 2, 0).numpy())
+    return PIL.Image.fromarray(rearrange(array, "c h w -> h w c").numpy())
 
 
 def label_image(label: Tensor, spec: DatasetSpec) -> PIL.Image.Image:

@@ -37,13 +37,6 @@ class TestBatchScope(SelectorContract):
         pass  # holds by test_invalid_points_have_no_influence; alone, the full sample is the same group
 
 
-class TestPooled(SelectorContract):
-    per_sample = False
-
-    def make(self) -> ConvexSelector:
-        return ConvexSelector(pooling=0.4, momentum=0.5)
-
-
 class TestOfAWindow(SelectorContract):
     per_sample = False
     tolerance = 1e-6  # past points are kept in single precision
@@ -159,47 +152,7 @@ def test_batch_scope_pools_the_images() -> None:
     assert not torch.allclose(pooled.weight, ConvexSelector()(logits).weight)
 
 
-def moments_by_hand(features: Array, gram: Array) -> tuple[Array, Array]:
-    """Mean and unbiased variance of the reliable side of the partition that the eigenvectors of ``gram`` make."""
-    values, vectors = np.linalg.eigh(gram)
-    shares = (features @ vectors) ** 2 / np.diag(vectors.T @ gram @ vectors)
-    assert values[1] > values[0]
-    sides = [features[shares[:, 1] > shares[:, 0]], features[shares[:, 1] <= shares[:, 0]]]
-    reliable = max((side for side in sides if len(side)), key=lambda side: side[:, 0].mean())
-    return reliable.mean(0), reliable.var(0, ddof=1)
-
-
-def test_pooling_draws_gram_matrix_and_moments_towards_the_average_of_past_images() -> None:
-    selector = ConvexSelector(pooling=0.3, momentum=0.6)
-    past: list[Array] | None = None
-    for step in range(4):
-        logits = (1 + step) * random_logits((3, 6, 9, 8), seed=step)
-        chosen = selector(logits)
-        pull = 0.3 if past is not None else 0.0
-        grams, means, variances = [], [], []
-        for c, r, weight in zip(chosen.confidence, chosen.residual, chosen.weight, strict=True):
-            features = np.stack([c.flatten().numpy(), r.flatten().numpy()], 1)
-            gram = features.T @ features / len(features)
-            pool = past if past is not None else [gram, np.zeros(2), np.zeros(2)]
-            mean, variance = moments_by_hand(features, gram + pull * (pool[0] - gram))
-            grams, means, variances = [*grams, gram], [*means, mean], [*variances, variance]
-            m, v = mean + pull * (pool[1] - mean), variance + pull * (pool[2] - variance)
-            z = (features - m) / np.sqrt(v + 1e-8) * [1, -1]
-            expected = np.where((z > 0).any(1), 1.0, np.exp(-(z**2).sum(1) / 8))
-            np.testing.assert_allclose(weight.flatten().numpy(), expected, atol=1e-9)
-        now = [np.mean(x, 0) for x in (grams, means, variances)]
-        past = now if past is None else [0.6 * a + 0.4 * b for a, b in zip(past, now, strict=True)]
-
-
-def test_fully_pooled_images_are_judged_by_the_past_alone() -> None:
-    selector = ConvexSelector(pooling=1.0)
-    selector(random_logits((2, 5, 10, 10)))
-    partition = selector.eval().partition(random_logits((4, 5, 6, 6), seed=1))
-    torch.testing.assert_close(partition.mean, selector.pooled_mean.expand(4, 2))
-    torch.testing.assert_close(partition.variance, selector.pooled_variance.expand(4, 2))
-
-
-def test_without_pooling_or_a_window_the_rule_keeps_nothing() -> None:
+def test_without_a_window_the_selector_keeps_nothing() -> None:
     assert not ConvexSelector().state_dict()
     assert not ConvexSelector(scope="batch").state_dict()
 
@@ -271,9 +224,6 @@ def test_a_training_step_compiles() -> None:
         ({"alpha": 0.0}, r"alpha: got 0.0, expected a number > 0"),
         ({"gamma": -1.0}, r"gamma: got -1.0"),
         ({"temperature": float("nan")}, r"temperature: got nan"),
-        ({"pooling": 2.0}, r"pooling: got 2.0, expected a number in \[0, 1\]"),
-        ({"pooling": 0.5, "scope": "window"}, r"pooling: got 0.5 with scope='window', expected 0"),
-        ({"momentum": 1.0}, r"momentum: got 1.0"),
         ({"window": 0, "scope": "window"}, r"window: got 0"),
     ],
 )

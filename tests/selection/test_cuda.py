@@ -37,7 +37,6 @@ SELECTORS = [
     ConvexSelector(),
     ConvexSelector("covar"),
     ConvexSelector(gamma=0.1, temperature=0.3),
-    ConvexSelector(pooling=0.5),
     ConvexSelector(scope="window"),
     AgreementThreshold(0.5),
     CAFSThreshold(0.5),

@@ -46,7 +46,6 @@ RULES: dict[str, Selector] = {
     "ConsistentTeacherThreshold": ConsistentTeacherThreshold(scope="window", window=40),
     "CAFSThreshold": CAFSThreshold(),
     "CWBASSThreshold": CWBASSThreshold(),
-    "ConvexSelector": ConvexSelector(pooling=0.5, momentum=0.5),
     "STPlusPlusSelector": STPlusPlusSelector(window=7),
     "ReliableRegions": ReliableRegions(CorrMatchThreshold(0.5, 0.9), window=40),
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 import torch
+from einops import rearrange
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -61,20 +62,21 @@ def outcome_map(selection: Selection, truth: Tensor, known: Tensor) -> Tensor:
     """
     colours = torch.tensor([_rgb(colour) for _, colour in OUTCOMES] + [_rgb(NOT_JUDGED)])
     outcome = 2 * (selection.label != truth).long() + (~selection.trusted).long()
-    return colours[torch.where(known, outcome, len(OUTCOMES))].permute(2, 0, 1)
+    return rearrange(colours[torch.where(known, outcome, len(OUTCOMES))], "h w c -> c h w")
 
 
 def trust_map(selection: Selection) -> Tensor:
     """Weights ``(H, W)`` as colours, dark for 0 and bright for 1, grey where a point was not judged; ``(3, H, W)``."""
     colours = matplotlib.colormaps["viridis"](selection.weight.numpy())[..., :3].astype(np.float32)
     grey = torch.tensor(_rgb(NOT_JUDGED))
-    return torch.where(selection.valid.unsqueeze(-1), torch.from_numpy(colours), grey).permute(2, 0, 1)
+    shown = torch.where(selection.valid.unsqueeze(-1), torch.from_numpy(colours), grey)
+    return rearrange(shown, "h w c -> c h w")
 
 
 def picture(pixels: Tensor, description: str) -> str:
     """Float ``(3, H, W)`` in [0, 1] as an HTML image: enlarged by a whole factor where small, averaged where large."""
-    array = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    image = PIL.Image.fromarray(array)
+    array = rearrange((pixels.clamp(0, 1) * 255).round().to(torch.uint8), "c h w -> h w c")
+    image = PIL.Image.fromarray(array.numpy())
     factor = -(-_SMALLEST // min(image.size))
     if factor > 1:
         image = image.resize((image.width * factor, image.height * factor), PIL.Image.Resampling.NEAREST)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_confidence, check_momentum
 from residual_ssl.selection.convex.partition import SOLVERS
 from residual_ssl.selection.convex.separation import ConvexPartition, convex_partition, reliability_weight
 from residual_ssl.selection.features import JudgedPoints, Residual, judged_points
@@ -22,7 +20,6 @@ Scope = Literal["auto", "sample", "batch", "window"]
 
 _ALPHA = {"csl": 8.0, "covar": 2.0}
 _DISPERSION_PENALTY = {"csl": 0.0, "covar": 0.25}
-_POOLED = {"gram": (2, 2), "mean": (2,), "variance": (2,)}
 
 
 class ConvexSelector(Selector):
@@ -35,13 +32,12 @@ class ConvexSelector(Selector):
     Formula: ``w = 1`` where ``z_c > 0`` or ``z_r > 0``, else ``exp(-(z_c² + z_r²)/α)``, α = 8 (csl) or 2 (covar); z is
     the distance from the mean of the reliable cluster in its deviations, larger for better points
 
-    State: none. With a window, its points, those of all processes; with pooling, moving averages over the groups of all
-    processes of G and of the reliable cluster's mean and variance.
+    State: none. With a window, its points, those of all processes.
 
     Cost: about five passes, of the points or of those in the window; a 2×2 program for each group.
 
-    Use: dense predictions of many classes, where no threshold fits every image: it adapts to each. Pooled where
-    images are small or hold few classes; of a window for classification, where batches are small.
+    Use: dense predictions of many classes, where no threshold fits every image: it adapts to each. Of the batch
+    where images are small or hold few classes; of a window for classification, where batches are small.
 
     Source: CSL, arXiv 2509.16704 (ICCV 2025), §3; CoVar, arXiv 2601.11670.
 
@@ -57,9 +53,6 @@ class ConvexSelector(Selector):
         gamma: weight γ ≥ 0 of the quadratic term of the program; 0 is as published.
         temperature: 0 is the published hard assignment, whose weights carry no gradient; τ > 0 makes assignment,
             moments and weights smooth, so that gradients reach the logits.
-        pooling: in [0, 1], how far a group's G, and mean and variance of its reliable cluster, are drawn towards the
-            averages of past groups; 0 is as published, 1 judges by the past alone. The first batch has no past.
-        momentum: of these averages, in [0, 1).
         window: number of past points for ``scope="window"``.
 
     ``forward`` takes logits ``(B, K, *S)``; ``diagnostics`` of its Selection holds ``nonfinite`` and, with
@@ -67,8 +60,8 @@ class ConvexSelector(Selector):
     identically 0 and the selector reduces to confidence alone.
 
     Raises:
-        InvalidInputError: an unknown choice, α ≤ 0, γ < 0, τ < 0, a pooling or momentum out of range, pooling of a
-            window; ``scope="sample"`` on logits without spatial dimensions.
+        InvalidInputError: an unknown choice, α ≤ 0, γ < 0, τ < 0; ``scope="sample"`` on logits without spatial
+            dimensions.
 
     Example:
         >>> import torch
@@ -76,10 +69,6 @@ class ConvexSelector(Selector):
         >>> ConvexSelector()(logits).trusted
         tensor([ True, False, False, False])
     """
-
-    pooled_gram: Tensor
-    pooled_mean: Tensor
-    pooled_variance: Tensor
 
     def __init__(
         self,
@@ -91,8 +80,6 @@ class ConvexSelector(Selector):
         solver: str = "closed_form",
         gamma: float = 0.0,
         temperature: float = 0.0,
-        pooling: float = 0.0,
-        momentum: float = 0.99,
         window: int = 10_000,
     ) -> None:
         super().__init__()
@@ -116,32 +103,18 @@ class ConvexSelector(Selector):
         for name, number in (("gamma", gamma), ("temperature", temperature)):
             if not number >= 0:
                 raise InvalidInputError(f"{name}: got {number}, expected a number ≥ 0")
-        check_confidence(pooling=pooling)
-        check_momentum(momentum)
         if window < 1:
             raise InvalidInputError(f"window: got {window}, expected a number of points ≥ 1")
-        if pooling > 0 and scope == "window":
-            raise InvalidInputError(
-                f"pooling: got {pooling} with scope='window', expected 0: a window is the past itself"
-            )
-        self.pooling = pooling
-        self.momentum = momentum
         kinds = {"confidence": torch.float32, "residual": torch.float32}
         self.window = window
         self.past = PastPoints(window, **kinds) if scope == "window" else None
-        if pooling > 0:
-            for name, shape in _POOLED.items():
-                self.add_state(f"pooled_{name}", torch.zeros(shape, dtype=torch.float64), "mean")
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         with torch.autocast(logits.device.type, enabled=False):
             confidence, dispersion, valid = self._features(points)
             if self.past is not None and self.training:
                 self.past.add(valid, confidence=confidence, residual=dispersion)
-            own = self._separate(confidence, dispersion, valid)
-            partition = self._drawn(own)
-            if self.pooling > 0 and self.training:
-                self._remember(own, valid)
+            partition = self._separate(confidence, dispersion, valid)
             weight, trusted = reliability_weight(
                 confidence, dispersion, partition, alpha=self.alpha, temperature=self.temperature
             )
@@ -157,7 +130,7 @@ class ConvexSelector(Selector):
     def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
         """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""
         with torch.autocast(logits.device.type, enabled=False):
-            return self._drawn(self._separate(*self._features(self.features(logits, valid))))
+            return self._separate(*self._features(self.features(logits, valid)))
 
     def features(self, logits: Tensor, valid: Tensor | None) -> JudgedPoints:
         return judged_points(logits, valid, residual=self.residual, scaled=self.variant == "covar")
@@ -179,31 +152,7 @@ class ConvexSelector(Selector):
             gamma=self.gamma,
             temperature=self.temperature,
             solver=self.solver,
-            pooled_gram=self.pooled_gram if self.pooling > 0 else None,
-            pooling=self._pull(),
         )
-
-    def _pull(self) -> Tensor | float:
-        """How far groups are drawn towards the past: not at all before there is one."""
-        return self.pooling * (self.pooled_gram[0, 0] > 0) if self.pooling > 0 else 0.0
-
-    def _drawn(self, own: ConvexPartition) -> ConvexPartition:
-        """A partition whose moments are drawn towards the averages of the past."""
-        if self.pooling == 0:
-            return own
-        pull = self._pull()
-        mean = own.mean + pull * (self.pooled_mean.to(own.mean.dtype) - own.mean)
-        variance = own.variance + pull * (self.pooled_variance.to(own.variance.dtype) - own.variance)
-        return replace(own, mean=mean, variance=variance)
-
-    def _remember(self, own: ConvexPartition, valid: Tensor) -> None:
-        filled = valid.any(1)
-        # The first batch is taken as it is: there is nothing before it.
-        momentum = self.momentum * (self.pooled_gram[0, 0] > 0)
-        for name in _POOLED:
-            values: Tensor = getattr(own, name).detach()
-            kept = torch.where(filled.reshape(-1, *[1] * (values.dim() - 1)), values, 0.0)
-            self.moved(f"pooled_{name}", kept.sum(0) / filled.sum().clamp(min=1), momentum, filled.sum())
 
     def _groups(self, points: Tensor) -> Tensor:
         """``(B, *S)`` as ``(groups, points)``."""
@@ -220,5 +169,5 @@ class ConvexSelector(Selector):
     def extra_repr(self) -> str:
         return (
             f"variant={self.variant!r}, alpha={self.alpha}, residual={self.residual!r}, scope={self.scope!r}, "
-            f"solver={self.solver!r}, gamma={self.gamma}, temperature={self.temperature}, pooling={self.pooling}"
+            f"solver={self.solver!r}, gamma={self.gamma}, temperature={self.temperature}"
         )

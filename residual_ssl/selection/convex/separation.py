@@ -46,8 +46,6 @@ def convex_partition(
     gamma: float = 0.0,
     temperature: float = 0.0,
     solver: str = "closed_form",
-    pooled_gram: Tensor | None = None,
-    pooling: Tensor | float = 0.0,
 ) -> ConvexPartition:
     """Partition groups of points in two and find the reliable side.
 
@@ -62,17 +60,14 @@ def convex_partition(
         gamma: weight of the quadratic term of the program.
         temperature: 0 assigns by the sign of the affinity; τ > 0 softly, by ``σ(a/τ)``, with gradients.
         solver: as in :func:`solve_partition`.
-        pooled_gram: ``(d, d)``, towards which every group's G is drawn before the program is solved; None: not at all.
-        pooling: how far, in [0, 1]; 1 puts it in place of the group's own.
 
     Returns:
-        A partition, with the groups' own G. Where a cluster is empty the other one is the reliable one; where a group
+        A partition. Where a cluster is empty the other one is the reliable one; where a group
         has no valid point, membership, mean and variance are 0.
 
     Source: CSL, arXiv 2509.16704, §3.3.
     """
     options: dict[str, Any] = {"dispersion_penalty": dispersion_penalty, "gamma": gamma, "temperature": temperature}
-    options |= {"pooled_gram": pooled_gram, "pooling": pooling}
     together = _groups_together(valid)
     if together >= len(valid):
         return _partition(features, valid, solver=solver, **options)
@@ -103,17 +98,14 @@ def _partition(
     gamma: float,
     temperature: float,
     solver: str,
-    pooled_gram: Tensor | None,
-    pooling: Tensor | float,
 ) -> ConvexPartition:
     # 0 and 1 as numbers: multiplying by them is many times faster on a CPU than choosing by a bool.
     judged = _as_numbers(valid, features[0].dtype)
     masked = [f * judged for f in features]
     products = _products(masked)
     gram = _gram(products, len(masked)) / _total(judged).clamp(min=1)[:, None, None]
-    drawn = gram if pooled_gram is None else gram + pooling * (pooled_gram.to(gram.dtype) - gram)
-    program, fallbacks = solve_partition_counted(drawn, gamma=gamma, solver=solver)
-    affinity = _affinity(products, drawn, program)
+    program, fallbacks = solve_partition_counted(gram, gamma=gamma, solver=solver)
+    affinity = _affinity(products, gram, program)
     hard = temperature == 0
     first = affinity.sign().clamp_(min=0) if hard else judged * torch.sigmoid(affinity / temperature)
     second = judged - first
