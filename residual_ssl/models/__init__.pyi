@@ -6,6 +6,8 @@ from .deeplabv3plus import DeepLabV3Plus as DeepLabV3Plus
 from .dpt import DPT as DPT
 from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .encoder_decoder import FeaturePerturbation as FeaturePerturbation
+from .logits_alone import LogitsAlone as LogitsAlone
+from .logits_alone import as_logits_network as as_logits_network
 from .mlp import MLP as MLP
 from .segmentation_model import SegmentationModel as SegmentationModel
 from .small_classifier import SmallClassifier as SmallClassifier
@@ -21,11 +23,13 @@ __all__ = [
     "DeepLabV3Plus",
     "EncoderDecoder",
     "FeaturePerturbation",
+    "LogitsAlone",
     "SegmentationModel",
     "SmallClassifier",
     "SmallSegmenter",
     "TimmClassifier",
     "WideResNet",
+    "as_logits_network",
     "create_backbone",
     "create_classifier",
     "create_transformer",

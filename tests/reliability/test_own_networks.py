@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import tiny_config
 from torch import Tensor, nn
 
-from residual_ssl import train
+from residual_ssl import evaluate, train
 from residual_ssl.errors import ConfigError
+from residual_ssl.models import as_logits_network
 
 
 class Network(nn.Module):
@@ -21,7 +23,14 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         logits = self.layer(x)
-        answers = {"dict": {"out": logits}, "tuple": (logits,), "vector": logits.mean((2, 3))}
+        answers = {
+            "dict": {"out": logits, "aux": logits},
+            "tuple": (logits, x),
+            "coarse": logits[:, :, ::4, ::4],
+            "coarse dict": {"logits": logits[:, :, ::4, ::4]},
+            "other dict": {"scores": logits},
+            "vector": logits.mean((2, 3)),
+        }
         if self.answer == "error":
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied\nmore")
         return answers.get(self.answer, logits)
@@ -34,8 +43,7 @@ def config(run_dir: Path, answer: str, algorithm: str) -> dict[str, Any]:
 
 
 FAULTS = {
-    "dict": r"model: Network returns a dict with the keys out, expected logits",
-    "tuple": r"model: Network returns a tuple, expected logits",
+    "other dict": r"model: Network returns a dict with the keys scores, expected logits.* key logits or out",
     "vector": r"model: Network returns logits \(1, 11\), expected \(1, 11, ",
     "one logit": r"model: Network returns logits \(1, 1, .*num_classes=11",
     "too many": r"model: Network returns logits \(1, 13, .*num_classes=11",
@@ -59,6 +67,28 @@ def test_images_to_logits_is_enough_without_a_feature_branch(
 ) -> None:
     monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
     assert train(config(tmp_path / "run", "logits", algorithm)).last["step"] == 1
+
+
+@pytest.mark.parametrize("answer", ["dict", "tuple", "coarse", "coarse dict"])
+def test_outputs_of_other_libraries_are_understood(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
+    run_dir = tmp_path / "run"
+    result = train(config(run_dir, answer, "fixmatch"))
+    assert result.last["step"] == 1
+    assert evaluate(run_dir)["miou"] == pytest.approx(result.last["miou"])
+
+
+def test_logits_are_enlarged_as_in_the_libraries_they_come_from() -> None:
+    network = as_logits_network(Network(4, "coarse dict"), torch.zeros(3, 16, 12)).eval()
+    x = torch.rand(2, 3, 16, 12)
+    small = network.network.layer(x)[:, :, ::4, ::4]
+    expected = torch.nn.functional.interpolate(small, (16, 12), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(network(x), expected)
+    plain = Network(4)
+    assert as_logits_network(plain, torch.zeros(3, 16, 12)) is plain
+    assert plain.training
 
 
 @pytest.mark.parametrize("algorithm", ["csl", "unimatch", "unimatch_v2"])

@@ -40,10 +40,10 @@ def check_network(task: Task, network: nn.Module, dataset: Any) -> None:
     if not isinstance(found, Tensor):
         keys = f" with the keys {', '.join(map(str, found))}" if isinstance(found, dict) else ""
         raise ConfigError(
-            f"model: {name} returns a {type(found).__name__}{keys}, expected logits, a tensor {expected}; wrap it in a "
-            "module that returns these alone"
+            f"model: {name} returns a {type(found).__name__}{keys}, expected logits, a tensor {expected}, or them "
+            "under the key logits or out; wrap it in a module that returns these alone"
         )
-    if tuple(found.shape) == expected or (target.dim() == 3 and found.shape[:2] == expected[:2] and found.dim() == 4):
+    if tuple(found.shape) == expected:
         return
     hint = ""
     if found.dim() >= 2 and found.shape[1] == 1 and task.num_classes == 2:

@@ -1,0 +1,78 @@
+"""Networks of other libraries, which return more than logits or smaller ones, as networks that map inputs to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from residual_ssl.models.encoder_decoder import EncoderDecoder
+
+#: Names of the logits in an output: of transformers, of torchvision.
+KEYS = ("logits", "out")
+
+
+class LogitsAlone(nn.Module):
+    """The logits of a network whose output is a mapping or a tuple, enlarged to the size of its input.
+
+    Of a mapping the entry ``"logits"`` (transformers) or ``"out"`` (torchvision) is taken, of a tuple the first entry.
+    Logits ``(B, K, h, w)`` of another size than the images ``(B, C, H, W)`` are enlarged bilinearly, as both libraries
+    do in their own evaluation.
+
+    Args:
+        network: maps inputs to an output of that kind.
+
+    Example:
+        >>> class Network(nn.Module):
+        ...     def forward(self, x):
+        ...         return {"out": x[:, :2, ::2, ::2], "aux": None}
+        >>> LogitsAlone(Network())(torch.zeros(1, 3, 6, 8)).shape
+        torch.Size([1, 2, 6, 8])
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def encoder(self) -> Any:
+        """The network's pretrained part, for learning rates; None where it names none."""
+        return getattr(self.network, "encoder", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = logits_in(self.network(x))
+        if logits.dim() == x.dim() == 4 and logits.shape[2:] != x.shape[2:]:
+            return F.interpolate(logits, x.shape[2:], mode="bilinear", align_corners=False)
+        return logits
+
+
+def logits_in(output: Any) -> Any:
+    """What an output holds as logits: itself, the entry of :data:`KEYS` of a mapping, the first of a tuple or list."""
+    if isinstance(output, Mapping):
+        return next((output[key] for key in KEYS if key in output), output)
+    return output[0] if isinstance(output, tuple | list) and output else output
+
+
+@torch.no_grad()
+def as_logits_network(network: nn.Module, example: Tensor) -> nn.Module:
+    """The network itself where it maps inputs to logits of their size, else :class:`LogitsAlone` of it.
+
+    Args:
+        network: any; one that fails on the example is given back as it is, to be found out by a check that says so.
+        example: an input without the batch's dimension, as the network is shown it.
+    """
+    if isinstance(network, EncoderDecoder):
+        return network
+    training = network.training
+    try:
+        output = network.eval()(example.unsqueeze(0))
+    except Exception:
+        return network
+    finally:
+        network.train(training)
+    logits = logits_in(output)
+    coarse = isinstance(logits, Tensor) and logits.dim() == 4 and logits.shape[2:] != example.shape[1:]
+    return LogitsAlone(network) if isinstance(logits, Tensor) and (coarse or logits is not output) else network
