@@ -225,7 +225,7 @@ def test_stands_in_a_pipeline_and_in_a_search_over_rules(flowers: tuple[Array, A
         ({"estimator": make_pipeline(StandardScaler(), LogisticRegression())}, None, r"^estimator: got Pipeline"),
         ({"estimator": Perceptron()}, None, r"^estimator: got Perceptron, which has no predict_proba"),
         ({"selector": OracleSelector()}, None, r"^selector: got OracleSelector, which judges by truth"),
-        ({"selector": 0.95}, None, r"^selector: got 0.95, expected a rule"),
+        ({"selector": 0.95}, None, r"^selector: got 0.95, expected one of"),
         ({"rounds": 0}, None, r"^rounds: got 0"),
         ({}, np.full(150, -1), r"^y: got 150 unlabelled rows"),
     ],

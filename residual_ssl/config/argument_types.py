@@ -6,11 +6,12 @@ import inspect
 import math
 import types
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from residual_ssl.config.allowed_targets import locate
 from residual_ssl.config.components import PARTIAL, TARGET
 from residual_ssl.errors import ConfigError
+from residual_ssl.runtime.arguments import outside
 
 _PLAIN: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 _LISTS = (Sequence, Collection, list, tuple, set, frozenset)
@@ -48,7 +49,7 @@ def _hints(target: str) -> dict[str, Any]:
     try:
         found = locate(target)
         function = found.__init__ if inspect.isclass(found) else found
-        hints = get_type_hints(function)
+        hints = get_type_hints(function, include_extras=True)
         parameters = inspect.signature(found).parameters
     except (ConfigError, TypeError, ValueError, NameError, AttributeError, ImportError):
         return {}
@@ -67,12 +68,13 @@ def _expected(hint: Any, value: Any) -> str | None:
     if hint is Any or (isinstance(value, Mapping) and TARGET in value and not _plain_only(hint)):
         return None
     origin = get_origin(hint)
+    if origin is Annotated:
+        return _expected(get_args(hint)[0], value) or outside(hint, value)
     if origin in (Union, types.UnionType):
         options = [_expected(option, value) for option in get_args(hint)]
         return None if None in options else " or ".join(dict.fromkeys(filter(None, options)))
     if origin is Literal:
-        values = get_args(hint)
-        return None if value in values else f"one of {', '.join(map(str, values))}"
+        return outside(hint, value)
     if hint in (None, type(None)):
         return None if value is None else "null"
     if hint in _PLAIN:
@@ -95,7 +97,8 @@ def _expected(hint: Any, value: Any) -> str | None:
 
 def _plain_only(hint: Any) -> bool:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    return all(option in _PLAIN or option is type(None) for option in options)
+    plain = [get_args(option)[0] if get_origin(option) is Annotated else option for option in options]
+    return all(option in _PLAIN or option is type(None) for option in plain)
 
 
 def _is_plain(value: Any, kind: Any) -> bool:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
 
@@ -31,10 +32,9 @@ class ComplementaryDropout(nn.Module):
         ([0.0, 2.0], [2.0])
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
+    @checked
+    def __init__(self, probability: Share = 0.5) -> None:
         super().__init__()
-        if not 0 <= probability <= 1:
-            raise InvalidInputError(f"probability: got {probability}, expected a value in [0, 1]")
         self.probability = probability
 
     def forward(self, features: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
 
@@ -36,15 +37,14 @@ class CutMix(nn.Module):
         (torch.Size([2, 32, 32]), True)
     """
 
+    @checked
     def __init__(
         self,
-        probability: float = 0.5,
+        probability: Share = 0.5,
         area: tuple[float, float] = (0.02, 0.4),
         aspect: tuple[float, float] = (0.3, 1 / 0.3),
     ) -> None:
         super().__init__()
-        if not 0 <= probability <= 1:
-            raise InvalidInputError(f"probability: got {probability}, expected a value in [0, 1]")
         if not 0 < area[0] <= area[1] <= 1:
             raise InvalidInputError(f"area: got {tuple(area)}, expected 0 < smallest ≤ largest ≤ 1")
         if not 0 < aspect[0] <= aspect[1]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import ShareBelowOne, checked
 from residual_ssl.runtime.global_batch import uniform
 
 
@@ -25,10 +25,9 @@ class FeatureDropout(nn.Module):
         [0.0, 2.0]
     """
 
-    def __init__(self, probability: float = 0.5) -> None:
+    @checked
+    def __init__(self, probability: ShareBelowOne = 0.5) -> None:
         super().__init__()
-        if not 0 <= probability < 1:
-            raise InvalidInputError(f"probability: got {probability}, expected a value in [0, 1)")
         self.probability = probability
 
     def forward(self, features: Tensor) -> Tensor:

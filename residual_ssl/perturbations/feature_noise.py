@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import NotNegative, Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
 
@@ -31,12 +31,9 @@ class FeatureNoise(nn.Module):
         tensor([[0., 0., 0.]])
     """
 
-    def __init__(self, masked: float = 0.3, deviation: float = 0.0) -> None:
+    @checked
+    def __init__(self, masked: Share = 0.3, deviation: NotNegative = 0.0) -> None:
         super().__init__()
-        if not 0 <= masked <= 1:
-            raise InvalidInputError(f"masked: got {masked}, expected a probability in [0, 1]")
-        if not deviation >= 0:
-            raise InvalidInputError(f"deviation: got {deviation}, expected a number ≥ 0")
         self.masked = masked
         self.deviation = deviation
 

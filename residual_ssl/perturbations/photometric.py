@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
 
@@ -31,20 +32,18 @@ class Photometric(nn.Module):
         torch.Size([2, 3, 16, 16])
     """
 
+    @checked
     def __init__(
         self,
         jitter: tuple[float, float, float, float] = (0.5, 0.5, 0.5, 0.25),
-        jitter_probability: float = 0.8,
-        grayscale: float = 0.2,
-        blur: float = 0.5,
+        jitter_probability: Share = 0.8,
+        grayscale: Share = 0.2,
+        blur: Share = 0.5,
         sigma: tuple[float, float] = (0.1, 2.0),
     ) -> None:
         super().__init__()
         if len(jitter) != 4 or min(jitter) < 0 or jitter[3] > 0.5:
             raise InvalidInputError(f"jitter: got {tuple(jitter)}, expected four values ≥ 0, the last (hue) ≤ 0.5")
-        for name, value in (("jitter_probability", jitter_probability), ("grayscale", grayscale), ("blur", blur)):
-            if not 0 <= value <= 1:
-                raise InvalidInputError(f"{name}: got {value}, expected a probability in [0, 1]")
         if not 0 < sigma[0] <= sigma[1]:
             raise InvalidInputError(f"sigma: got {tuple(sigma)}, expected 0 < smallest ≤ largest")
         self.jitter = tuple(jitter)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.perturbations.image_operations import OPERATIONS
+from residual_ssl.runtime.arguments import Index, Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
 _FILL = (125 / 255, 123 / 255, 114 / 255)
@@ -40,12 +41,9 @@ class RandAugment(nn.Module):
         torch.Size([2, 3, 16, 16])
     """
 
-    def __init__(self, operations: int = 3, cutout: float = 0.5, only: Sequence[str] | None = None) -> None:
+    @checked
+    def __init__(self, operations: Index = 3, cutout: Share = 0.5, only: Sequence[str] | None = None) -> None:
         super().__init__()
-        if operations < 0:
-            raise InvalidInputError(f"operations: got {operations}, expected a number ≥ 0")
-        if not 0 <= cutout <= 1:
-            raise InvalidInputError(f"cutout: got {cutout}, expected a share of the width in [0, 1]")
         names = list(OPERATIONS) if only is None else list(only)
         strange = [name for name in names if name not in OPERATIONS]
         if strange or not names:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Count, Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
 
@@ -48,20 +49,16 @@ class TrustedMask(nn.Module):
                 [1., 1., 1., 1.]])
     """
 
+    @checked
     def __init__(
         self,
-        ratio: float = 0.7,
-        block: int = 32,
-        probability: float = 0.5,
+        ratio: Share = 0.7,
+        block: Count = 32,
+        probability: Share = 0.5,
         fill: float = 0.0,
         trusted_only: bool = True,
     ) -> None:
         super().__init__()
-        for name, value in (("ratio", ratio), ("probability", probability)):
-            if not 0 <= value <= 1:
-                raise InvalidInputError(f"{name}: got {value}, expected a probability in [0, 1]")
-        if block < 1:
-            raise InvalidInputError(f"block: got {block}, expected a side of at least 1 point")
         self.ratio = ratio
         self.block = block
         self.probability = probability

@@ -23,7 +23,7 @@ def test_a_rule_that_says_nothing_is_named() -> None:
     class Silent(Selector):
         """Says nothing."""
 
-    with pytest.raises(InvalidInputError, match=r"rule: got Silent, .* no part Formula, State, Cost, Use, Source"):
+    with pytest.raises(InvalidInputError, match=r"selector: got Silent, .* no part Formula, State, Cost, Use, Source"):
         described(Silent)
 
 

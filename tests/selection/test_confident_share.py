@@ -53,7 +53,7 @@ def test_a_group_that_is_confident_throughout_is_trusted_and_one_of_background_a
     ("options", "message"),
     [
         ({"threshold": 2}, "threshold: got 2"),
-        ({"scope": "image"}, "scope: got 'image', expected 'sample' or 'batch'"),
+        ({"scope": "image"}, "scope: got 'image', expected one of 'sample', 'batch'"),
         ({"background": -1}, "background: got -1"),
     ],
 )

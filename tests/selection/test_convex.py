@@ -219,7 +219,7 @@ def test_a_training_step_compiles() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "cls"}, r"variant: got 'cls', expected one of csl, covar"),
+        ({"variant": "cls"}, r"variant: got 'cls', expected one of 'csl', 'covar'"),
         ({"scope": "image"}, r"scope: got 'image'"),
         ({"alpha": 0.0}, r"alpha: got 0.0, expected a number > 0"),
         ({"gamma": -1.0}, r"gamma: got -1.0"),

@@ -59,7 +59,7 @@ def test_ranks_beyond_the_classes_leave_no_negative_label_and_the_loss_stays_fin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"total_steps": 5, "unreliable": 20}, r"unreliable: got 20, expected a share"),
+        ({"total_steps": 5, "unreliable": 20}, r"unreliable: got 20, expected a number"),
         ({"total_steps": 5, "negative_ranks": (0, 3)}, r"negative_ranks: got \(0, 3\)"),
     ],
 )

@@ -39,7 +39,7 @@ def test_targets_carry_no_gradient() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"threshold": 80}, r"threshold: got 80, expected a confidence"), ({"temperature": 0}, r"temperature: got 0")],
+    [({"threshold": 80}, r"threshold: got 80, expected a number"), ({"temperature": 0}, r"temperature: got 0")],
 )
 def test_wrong_choices_are_named(options: dict[str, float], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):

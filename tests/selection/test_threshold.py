@@ -35,5 +35,5 @@ def test_no_selection_takes_every_valid_point() -> None:
 
 
 def test_a_threshold_outside_its_range_is_named() -> None:
-    with pytest.raises(InvalidInputError, match=r"threshold: got 95, expected a confidence in \[0, 1\]"):
+    with pytest.raises(InvalidInputError, match=r"threshold: got 95, expected a number in \[0, 1\]"):
         FixedThreshold(95)

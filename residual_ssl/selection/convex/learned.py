@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import OddCount, Positive, PositiveShare, Range, checked
 from residual_ssl.selection.convex.learned_metric import affinity, learn_metric
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.known_points import draw_known_points
@@ -14,6 +17,8 @@ from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
 _STATE = ("center", "scale", "class_log_odds", "metric", "form", "threshold", "temperature")
+
+Several = Annotated[int, Range(lambda value: isinstance(value, int) and value >= 2, "an integer ≥ 2")]
 
 
 class LearnedConvexSelector(Selector):
@@ -79,26 +84,18 @@ class LearnedConvexSelector(Selector):
     threshold: Tensor
     temperature: Tensor
 
+    @checked
     def __init__(
         self,
         *,
-        dimensions: int = 3,
-        gamma: float = 0.1,
-        window: int = 5,
-        trust: float = 0.95,
-        max_points: int = 20_000,
+        dimensions: Several = 3,
+        gamma: Positive = 0.1,
+        window: OddCount = 5,
+        trust: PositiveShare = 0.95,
+        max_points: Several = 20_000,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value, valid, expected in (
-            ("dimensions", dimensions, dimensions >= 2, "an integer ≥ 2"),
-            ("gamma", gamma, gamma > 0, "a number > 0, so that the program has a derivative everywhere"),
-            ("window", window, window >= 1 and window % 2 == 1, "an odd integer ≥ 1"),
-            ("trust", trust, 0 < trust <= 1, "a probability in (0, 1]"),
-            ("max_points", max_points, max_points >= 2, "an integer ≥ 2"),
-        ):
-            if not valid:
-                raise InvalidInputError(f"{name}: got {value}, expected {expected}")
         self.dimensions = dimensions
         self.gamma = gamma
         self.window = window

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from functools import cache
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 
-SOLVERS = ("closed_form", "cvxpylayers")
+Solver = Literal["closed_form", "cvxpylayers"]
+SOLVERS = get_args(Solver)
 
 
 def solve_partition(gram: Tensor, *, gamma: float = 0.0, solver: str = "closed_form") -> Tensor:

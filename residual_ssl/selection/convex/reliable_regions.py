@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Count, Index, OddCount, checked
 from residual_ssl.selection.convex.partition import solve_partition
 from residual_ssl.selection.features import judged_points
 from residual_ssl.selection.points.past_points import PastPoints
@@ -86,14 +87,9 @@ class ReliableRegions(WrapperSelector):
     around: Selector
     labels: Tensor
 
-    def __init__(self, around: Selector, background: int = 0, window: int = 4096, reach: int = 13) -> None:
+    @checked
+    def __init__(self, around: Selector, background: Index = 0, window: Count = 4096, reach: OddCount = 13) -> None:
         super().__init__("around", around, learns=True)
-        if background < 0:
-            raise InvalidInputError(f"background: got {background}, expected a class id ≥ 0")
-        if window < 1:
-            raise InvalidInputError(f"window: got {window}, expected a number of points ≥ 1")
-        if reach < 1 or reach % 2 == 0:
-            raise InvalidInputError(f"reach: got {reach}, expected an odd side ≥ 1")
         self.background = background
         self.reach = reach
         self.past = PastPoints(window, **dict.fromkeys(_EVIDENCE, torch.float64), label=torch.int64)

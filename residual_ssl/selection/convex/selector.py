@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.convex.partition import SOLVERS
+from residual_ssl.runtime.arguments import Count, NotNegative, Positive, checked
+from residual_ssl.selection.convex.partition import Solver
 from residual_ssl.selection.convex.separation import ConvexPartition, convex_partition, reliability_weight
 from residual_ssl.selection.features import JudgedPoints, Residual, judged_points
 from residual_ssl.selection.points.past_points import PastPoints
@@ -70,27 +71,20 @@ class ConvexSelector(Selector):
         tensor([ True, False, False, False])
     """
 
+    @checked
     def __init__(
         self,
         variant: Variant = "csl",
         *,
-        alpha: float | None = None,
+        alpha: Positive | None = None,
         residual: Residual = "paper",
         scope: Scope = "auto",
-        solver: str = "closed_form",
-        gamma: float = 0.0,
-        temperature: float = 0.0,
-        window: int = 10_000,
+        solver: Solver = "closed_form",
+        gamma: NotNegative = 0.0,
+        temperature: NotNegative = 0.0,
+        window: Count = 10_000,
     ) -> None:
         super().__init__()
-        for name, value, choices in (
-            ("variant", variant, tuple(_ALPHA)),
-            ("residual", residual, ("paper", "released")),
-            ("scope", scope, ("auto", "sample", "batch", "window")),
-            ("solver", solver, SOLVERS),
-        ):
-            if value not in choices:
-                raise InvalidInputError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
         self.variant = variant
         self.alpha = _ALPHA[variant] if alpha is None else alpha
         self.residual: Residual = residual
@@ -98,13 +92,6 @@ class ConvexSelector(Selector):
         self.solver = solver
         self.gamma = gamma
         self.temperature = temperature
-        if not self.alpha > 0:
-            raise InvalidInputError(f"alpha: got {alpha}, expected a number > 0, or None for the variant's own")
-        for name, number in (("gamma", gamma), ("temperature", temperature)):
-            if not number >= 0:
-                raise InvalidInputError(f"{name}: got {number}, expected a number ≥ 0")
-        if window < 1:
-            raise InvalidInputError(f"window: got {window}, expected a number of points ≥ 1")
         kinds = {"confidence": torch.float32, "residual": torch.float32}
         self.window = window
         self.past = PastPoints(window, **kinds) if scope == "window" else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Count, checked
 from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.selector import Selector
 
@@ -33,10 +34,9 @@ class ScheduledSelector(Selector):
     step: Tensor
     total: Tensor
 
-    def __init__(self, total_steps: int | None = None) -> None:
+    @checked
+    def __init__(self, total_steps: Count | None = None) -> None:
         super().__init__()
-        if total_steps is not None:
-            _check_steps("total_steps", total_steps)
         self.total_steps = total_steps
         self.add_state("step", torch.zeros((), dtype=torch.int64), "max")
         self.add_state("total", torch.tensor(total_steps or 0), "max")
@@ -47,7 +47,8 @@ class ScheduledSelector(Selector):
 
     def on_train_start(self, total_steps: int) -> None:
         """Told of the number of training steps before the first of them; an own ``total_steps`` prevails."""
-        _check_steps("total_steps", total_steps)
+        if isinstance(total_steps, bool) or not isinstance(total_steps, int) or total_steps < 1:
+            raise InvalidInputError(f"total_steps: got {total_steps!r}, expected an integer ≥ 1")
         if self.total_steps is None:
             self.total.fill_(total_steps)
 
@@ -58,8 +59,3 @@ class ScheduledSelector(Selector):
         if self.training:
             self.step.add_(1)
         return torch.where(self.total > 0, share.clamp(max=1), 0.0)
-
-
-def _check_steps(name: str, steps: int) -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise InvalidInputError(f"{name}: got {steps!r}, expected the number of steps of the training, an integer ≥ 1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_confidence, check_momentum
+from residual_ssl.runtime.arguments import Share, ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.selection import Selection
@@ -40,10 +40,9 @@ class AdaMatchThreshold(Selector):
 
     labelled: Tensor
 
-    def __init__(self, fraction: float = 0.9, momentum: float = 0.0) -> None:
+    @checked
+    def __init__(self, fraction: Share = 0.9, momentum: ShareBelowOne = 0.0) -> None:
         super().__init__()
-        check_confidence(fraction=fraction)
-        check_momentum(momentum)
         self.fraction = fraction
         self.momentum = momentum
         self.add_state("labelled", torch.ones(()), "mean")

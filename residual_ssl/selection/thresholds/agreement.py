@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_confidence
+from residual_ssl.runtime.arguments import Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.pair import judged_pair
 from residual_ssl.selection.selection import Selection
@@ -40,9 +40,9 @@ class AgreementThreshold(Selector):
 
     evidence = ("second",)
 
-    def __init__(self, threshold: float = 0.95) -> None:
+    @checked
+    def __init__(self, threshold: Share = 0.95) -> None:
         super().__init__()
-        check_confidence(threshold=threshold)
         self.threshold = threshold
 
     def judge(self, points: JudgedPoints, logits: Tensor, *, second: Tensor) -> Selection:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_confidence, check_momentum
+from residual_ssl.runtime.arguments import Share, ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.ranking import known_labels
 from residual_ssl.selection.selection import Selection
@@ -55,10 +55,11 @@ class CAFSThreshold(Selector):
     seen: Tensor
     right: Tensor
 
-    def __init__(self, precision: float = 0.95, low: float = 0.5, high: float = 0.95, momentum: float = 0.99) -> None:
+    @checked
+    def __init__(
+        self, precision: Share = 0.95, low: Share = 0.5, high: Share = 0.95, momentum: ShareBelowOne = 0.99
+    ) -> None:
         super().__init__()
-        check_confidence(precision=precision, low=low, high=high)
-        check_momentum(momentum)
         if low > high:
             raise InvalidInputError(f"low: got {low}, expected at most high, {high}")
         self.precision = precision

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_choice
+from residual_ssl.runtime.arguments import InnerShare, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.known_points import check_labels
 from residual_ssl.selection.points.point_features import log_odds
@@ -71,11 +71,9 @@ class ConformalSelector(Selector):
     wrong_scores: Tensor
     counts: Tensor
 
-    def __init__(self, level: float = 0.1, scope: Literal["batch", "sample"] = "batch") -> None:
+    @checked
+    def __init__(self, level: InnerShare = 0.1, scope: Literal["batch", "sample"] = "batch") -> None:
         super().__init__()
-        if not 0 < level < 1:
-            raise InvalidInputError(f"level: got {level}, expected a share in (0, 1)")
-        check_choice("scope", scope, ("batch", "sample"))
         self.level = level
         self.scope = scope
         self.register_buffer("wrong_scores", torch.zeros(0))

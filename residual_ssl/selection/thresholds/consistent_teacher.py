@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_choice, check_confidence
+from residual_ssl.runtime.arguments import Count, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.past_points import PastPoints
 from residual_ssl.selection.points.probabilities import class_sums, grouped
@@ -54,20 +53,16 @@ class ConsistentTeacherThreshold(Selector):
         tensor([[0., 1., 1., 0., 0., 0.]])
     """
 
+    @checked
     def __init__(
         self,
         per_class: bool = True,
         scope: Literal["sample", "batch", "window"] = "batch",
-        window: int = 10_000,
-        iterations: int = 20,
-        fallback: float = 0.5,
+        window: Count = 10_000,
+        iterations: Count = 20,
+        fallback: Share = 0.5,
     ) -> None:
         super().__init__()
-        check_choice("scope", scope, ("sample", "batch", "window"))
-        check_confidence(fallback=fallback)
-        for name, value in (("window", window), ("iterations", iterations)):
-            if value < 1:
-                raise InvalidInputError(f"{name}: got {value}, expected an integer ≥ 1")
         self.per_class = per_class
         self.scope = scope
         self.iterations = iterations

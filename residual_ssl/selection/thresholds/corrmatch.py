@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Share, ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import class_maxima, grouped
 from residual_ssl.selection.selection import Selection
@@ -44,14 +44,9 @@ class CorrMatchThreshold(Selector):
 
     threshold: Tensor
 
-    def __init__(self, start: float = 0.85, momentum: float = 0.999) -> None:
+    @checked
+    def __init__(self, start: Share = 0.85, momentum: ShareBelowOne = 0.999) -> None:
         super().__init__()
-        for name, value, good, expected in (
-            ("start", start, 0 <= start <= 1, "a confidence in [0, 1]"),
-            ("momentum", momentum, 0 <= momentum < 1, "a number in [0, 1)"),
-        ):
-            if not good:
-                raise InvalidInputError(f"{name}: got {value}, expected {expected}")
         self.start = start
         self.momentum = momentum
         self.add_state("threshold", torch.tensor(start), "max")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_confidence, check_momentum
+from residual_ssl.runtime.arguments import NotNegative, Share, ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.points.ranking import known_labels
@@ -55,24 +55,21 @@ class CWBASSThreshold(Selector):
     confidence: Tensor
     kept: Tensor
 
+    @checked
     def __init__(
         self,
-        strict: float | None = 0.95,
-        floor: float = 0.95,
-        base: float = 0.6,
+        strict: Share | None = 0.95,
+        floor: Share = 0.95,
+        base: Share = 0.6,
         slope: float = 0.5,
-        low: float = 0.3,
-        high: float = 0.95,
-        power: float = 1.0,
-        momentum: float = 0.99,
+        low: Share = 0.3,
+        high: Share = 0.95,
+        power: NotNegative = 1.0,
+        momentum: ShareBelowOne = 0.99,
     ) -> None:
         super().__init__()
-        check_confidence(floor=floor, base=base, low=low, high=high, strict=0.0 if strict is None else strict)
-        check_momentum(momentum)
         if low > high:
             raise InvalidInputError(f"low: got {low}, expected at most high, {high}")
-        if not power >= 0:
-            raise InvalidInputError(f"power: got {power}, expected an exponent ≥ 0")
         self.strict = strict
         self.floor = floor
         self.base = base

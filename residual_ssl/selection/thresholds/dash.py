@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_confidence, check_positive
+from residual_ssl.runtime.arguments import Count, Positive, Share, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.probabilities import log_probability_of
 from residual_ssl.selection.points.ranking import known_labels
@@ -48,18 +48,17 @@ class DashThreshold(ScheduledSelector):
 
     loss: Tensor
 
+    @checked
     def __init__(
         self,
-        total_steps: int | None = None,
-        decay: float = 1.27,
-        scale: float = 1.0001,
-        smallest: float = 0.05,
-        stages: int = 100,
-        warmup: float = 0.01,
+        total_steps: Count | None = None,
+        decay: Positive = 1.27,
+        scale: Positive = 1.0001,
+        smallest: Positive = 0.05,
+        stages: Count = 100,
+        warmup: Share = 0.01,
     ) -> None:
         super().__init__(total_steps)
-        check_positive(decay=decay, scale=scale, smallest=smallest, stages=stages)
-        check_confidence(warmup=warmup)
         self.decay = decay
         self.scale = scale
         self.smallest = smallest

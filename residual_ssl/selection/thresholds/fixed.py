@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -32,10 +32,9 @@ class FixedThreshold(Selector):
         tensor([ True, False])
     """
 
-    def __init__(self, threshold: float = 0.95) -> None:
+    @checked
+    def __init__(self, threshold: Share = 0.95) -> None:
         super().__init__()
-        if not 0 <= threshold <= 1:
-            raise InvalidInputError(f"threshold: got {threshold}, expected a confidence in [0, 1]")
         self.threshold = threshold
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_confidence, check_momentum
+from residual_ssl.runtime.arguments import Share, ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import class_sums, grouped
 from residual_ssl.selection.selection import Selection
@@ -41,10 +41,9 @@ class FlexMatchThreshold(Selector):
 
     confident: Tensor
 
-    def __init__(self, threshold: float = 0.95, momentum: float = 0.999) -> None:
+    @checked
+    def __init__(self, threshold: Share = 0.95, momentum: ShareBelowOne = 0.999) -> None:
         super().__init__()
-        check_confidence(threshold=threshold)
-        check_momentum(momentum)
         self.threshold = threshold
         self.momentum = momentum
         self.add_class_state("confident", torch.zeros, "mean")

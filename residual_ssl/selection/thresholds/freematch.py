@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_momentum
+from residual_ssl.runtime.arguments import ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import mean_probabilities
 from residual_ssl.selection.points.starts import one_over_k, uniform
@@ -41,9 +41,9 @@ class FreeMatchThreshold(Selector):
     mean: Tensor
     distribution: Tensor
 
-    def __init__(self, momentum: float = 0.999) -> None:
+    @checked
+    def __init__(self, momentum: ShareBelowOne = 0.999) -> None:
         super().__init__()
-        check_momentum(momentum)
         self.momentum = momentum
         self.add_class_state("mean", one_over_k, "mean")
         self.add_class_state("distribution", uniform, "mean")

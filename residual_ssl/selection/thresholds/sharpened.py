@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Positive, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import log_probabilities
 from residual_ssl.selection.selection import Selection
@@ -39,12 +39,9 @@ class SharpenedThreshold(Selector):
         tensor([0.8808, 0.1192])
     """
 
-    def __init__(self, threshold: float = 0.8, temperature: float = 0.4) -> None:
+    @checked
+    def __init__(self, threshold: Share = 0.8, temperature: Positive = 0.4) -> None:
         super().__init__()
-        if not 0 <= threshold <= 1:
-            raise InvalidInputError(f"threshold: got {threshold}, expected a confidence in [0, 1]")
-        if not temperature > 0:
-            raise InvalidInputError(f"temperature: got {temperature}, expected a number > 0; 1 leaves probabilities be")
         self.threshold = threshold
         self.temperature = temperature
 

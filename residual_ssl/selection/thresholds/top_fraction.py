@@ -8,8 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_choice, check_confidence
+from residual_ssl.runtime.arguments import Count, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.points.past_points import PastPoints
@@ -62,21 +61,17 @@ class TopFraction(ScheduledSelector):
 
     labels: Tensor
 
+    @checked
     def __init__(
         self,
-        total_steps: int | None = None,
-        fraction: float = 0.2,
-        final: float = 1.0,
+        total_steps: Count | None = None,
+        fraction: Share = 0.2,
+        final: Share = 1.0,
         balance: Balance = "predicted",
         scope: Scope = "batch",
-        window: int = 10_000,
+        window: Count = 10_000,
     ) -> None:
         super().__init__(total_steps)
-        check_confidence(fraction=fraction, final=final)
-        check_choice("balance", balance, ("none", "predicted", "labelled"))
-        check_choice("scope", scope, ("sample", "batch", "window"))
-        if window < 1:
-            raise InvalidInputError(f"window: got {window}, expected a number of points ≥ 1")
         self.fraction = fraction
         self.final = final
         self.balance = balance

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Count, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import entropy, log_probabilities
 from residual_ssl.selection.points.ranking import masked_quantile
@@ -51,12 +52,11 @@ class U2PLThreshold(ScheduledSelector):
         tensor([False,  True,  True])
     """
 
+    @checked
     def __init__(
-        self, total_steps: int | None = None, unreliable: float = 0.2, negative_ranks: Sequence[int] | None = None
+        self, total_steps: Count | None = None, unreliable: Share = 0.2, negative_ranks: Sequence[int] | None = None
     ) -> None:
         super().__init__(total_steps)
-        if not 0 <= unreliable <= 1:
-            raise InvalidInputError(f"unreliable: got {unreliable}, expected a share in [0, 1]")
         if negative_ranks is not None and not (len(negative_ranks) == 2 and 1 <= negative_ranks[0] < negative_ranks[1]):
             raise InvalidInputError(
                 f"negative_ranks: got {negative_ranks}, expected (first, end) with 1 ≤ first < end, or None; rank 0 is "

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_choice, check_momentum
+from residual_ssl.runtime.arguments import ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.points.probabilities import log_probabilities, mean_probabilities
 from residual_ssl.selection.points.ranking import known_labels
@@ -54,16 +54,15 @@ class DistributionAlignment(WrapperSelector):
     predicted: Tensor
     wanted: Tensor
 
+    @checked
     def __init__(
         self,
         rule: Selector,
         prior: Literal["labelled", "uniform"] = "labelled",
-        momentum: float = 0.999,
+        momentum: ShareBelowOne = 0.999,
         relabel: bool = True,
     ) -> None:
         super().__init__("rule", rule, learns=prior == "labelled")
-        check_choice("prior", prior, ("labelled", "uniform"))
-        check_momentum(momentum)
         self.prior = prior
         self.momentum = momentum
         self.relabel = relabel

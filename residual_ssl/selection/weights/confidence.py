@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_confidence, check_positive
+from residual_ssl.runtime.arguments import Positive, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -36,10 +36,9 @@ class ConfidenceWeight(Selector):
         tensor([1.0000, 0.7311, 0.0000])
     """
 
-    def __init__(self, low: float = 0.0, high: float = 1.0, power: float = 1.0) -> None:
+    @checked
+    def __init__(self, low: Share = 0.0, high: Share = 1.0, power: Positive = 1.0) -> None:
         super().__init__()
-        check_confidence(low=low, high=high)
-        check_positive(power=power)
         if low > high:
             raise InvalidInputError(f"low: got {low}, expected at most high, {high}")
         self.low = low

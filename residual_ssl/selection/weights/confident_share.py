@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Index, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.probabilities import grouped
 from residual_ssl.selection.selection import Selection
@@ -46,20 +46,14 @@ class ConfidentShare(Selector):
         tensor([[0.7500, 0.7500, 0.7500, 0.7500]])
     """
 
+    @checked
     def __init__(
         self,
-        threshold: float = 0.968,
+        threshold: Share = 0.968,
         scope: Literal["sample", "batch"] = "sample",
-        background: int | None = None,
+        background: Index | None = None,
     ) -> None:
         super().__init__()
-        for name, value, good, expected in (
-            ("threshold", threshold, 0 <= threshold <= 1, "a confidence in [0, 1]"),
-            ("scope", scope, scope in ("sample", "batch"), "'sample' or 'batch'"),
-            ("background", background, background is None or background >= 0, "a class id ≥ 0, or None"),
-        ):
-            if not good:
-                raise InvalidInputError(f"{name}: got {value!r}, expected {expected}")
         self.threshold = threshold
         self.scope = scope
         self.background = background

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import NotNegative, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.pair import judged_pair
 from residual_ssl.selection.points.probabilities import log_probability_of
@@ -43,11 +43,9 @@ class DMTWeight(Selector):
 
     evidence = ("second",)
 
-    def __init__(self, agree: float = 5.0, disagree: float = 5.0) -> None:
+    @checked
+    def __init__(self, agree: NotNegative = 5.0, disagree: NotNegative = 5.0) -> None:
         super().__init__()
-        for name, value in (("agree", agree), ("disagree", disagree)):
-            if not value >= 0:
-                raise InvalidInputError(f"{name}: got {value}, expected an exponent ≥ 0")
         self.agree = agree
         self.disagree = disagree
 

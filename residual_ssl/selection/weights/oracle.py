@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.arguments import check_choice
+from residual_ssl.runtime.arguments import checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -49,9 +49,9 @@ class OracleSelector(Selector):
 
     evidence = ("truth",)
 
+    @checked
     def __init__(self, keep: Literal["right", "known"] = "right") -> None:
         super().__init__()
-        check_choice("keep", keep, ("right", "known"))
         self.keep = keep
 
     def judge(self, points: JudgedPoints, logits: Tensor, *, truth: Tensor) -> Selection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from residual_ssl.selection.arguments import check_momentum, check_positive
+from residual_ssl.runtime.arguments import Positive, ShareBelowOne, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.points.starts import one_over_k
 from residual_ssl.selection.selection import Selection
@@ -41,10 +41,9 @@ class SoftMatchWeight(Selector):
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, sigmas: float = 2.0, momentum: float = 0.999) -> None:
+    @checked
+    def __init__(self, sigmas: Positive = 2.0, momentum: ShareBelowOne = 0.999) -> None:
         super().__init__()
-        check_positive(sigmas=sigmas)
-        check_momentum(momentum)
         self.sigmas = sigmas
         self.momentum = momentum
         self.add_class_state("mean", one_over_k, "mean")

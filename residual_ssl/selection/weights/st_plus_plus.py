@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Count, PositiveShare, checked
 from residual_ssl.selection.features import JudgedPoints, judged_points
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -52,12 +53,9 @@ class STPlusPlusSelector(Selector):
     recent: Tensor
     count: Tensor
 
-    def __init__(self, share: float = 0.5, window: int = 4096) -> None:
+    @checked
+    def __init__(self, share: PositiveShare = 0.5, window: Count = 4096) -> None:
         super().__init__()
-        if not 0 < share <= 1:
-            raise InvalidInputError(f"share: got {share}, expected a share of the images in (0, 1]")
-        if window < 1:
-            raise InvalidInputError(f"window: got {window}, expected a number of images ≥ 1")
         self.share = share
         self.window = window
         # Before it is full, the empty places rank below every image.
