@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 # Modules of the tests that configurations name, in processes started from here as well.
-os.environ["RESIDUAL_SSL_ALLOW"] = "tiny,toy_domains,waves"
+os.environ["RESIDUAL_SSL_ALLOW"] = "helpers,waves"
 
 # Examples are the same in every run; ``long``, of the slow tier, takes many.
 settings.register_profile("fast", deadline=None, derandomize=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import SCENES
 from PIL import Image
-from tiny import SCENES
 
 from residual_ssl import evaluate, predict
 from residual_ssl.cli import main

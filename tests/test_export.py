@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 from torch import Tensor, nn
 
 from residual_ssl import train

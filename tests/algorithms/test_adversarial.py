@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
+from helpers.toy_domains import ShiftedVectors, toy_config
+from helpers.two_processes import run_on_two
 from torch.nn import functional as F
-from toy_domains import ShiftedVectors, toy_config
-from two_processes import run_on_two
 
 from residual_ssl import evaluate, train
 from residual_ssl.algorithms import DomainAdversarial

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 from torch import Tensor, nn
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selection, Selector, TrustedMask, train

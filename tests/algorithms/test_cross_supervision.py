@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from helpers.toy_domains import VectorClassifier
 from torch import Tensor
-from toy_domains import VectorClassifier
 
 from residual_ssl.algorithms import DomainNetwork
 from residual_ssl.algorithms.domain_network import MultilinearMap, reverse_gradient

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tiny_runs import tiny_config, tiny_digits
 from PIL import Image
-from tiny import tiny_config, tiny_digits
 from torch import Tensor
 from torch.utils.data import default_collate
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import CITYSCAPES_IDS, COCO_GAPS, LAYOUTS, Layout
+from helpers.dataset_layouts import CITYSCAPES_IDS, COCO_GAPS, LAYOUTS, Layout
 from PIL import Image
 
 from residual_ssl import compose

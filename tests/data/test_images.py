@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.png_files import GREY, write_deep_colours, write_png
 from PIL import Image
-from png import GREY, write_deep_colours, write_png
 
 from residual_ssl.data import read_image, read_mask, resize_image, resize_mask
 from residual_ssl.errors import DataError, MissingDataError

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 
 from residual_ssl import train
 from residual_ssl.config.settings import Settings

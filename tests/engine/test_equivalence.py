@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config, without_batchnorm
-from two_processes import run_on_two
+from helpers.tiny_runs import tiny_config, without_batchnorm
+from helpers.two_processes import run_on_two
 
 from residual_ssl import train
 from residual_ssl.engine.records.run_log import read_log

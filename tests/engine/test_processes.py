@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from tiny import SCENES
+from helpers.tiny_runs import SCENES
 
 from residual_ssl import Selection, Selector
 from residual_ssl.engine.records.run_log import read_log

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 
 from residual_ssl import compose
 from residual_ssl.config.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 
 from residual_ssl import evaluate, train
 from residual_ssl.engine.records.run_log import read_log

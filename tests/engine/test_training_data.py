@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine.setup.training_data import open_training_data, steps_of_epochs

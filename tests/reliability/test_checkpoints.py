@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_digits
+from helpers.tiny_runs import tiny_digits
 
 from residual_ssl import evaluate, train
 from residual_ssl.engine.records.run_log import RunLog, read_log

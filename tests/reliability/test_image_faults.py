@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from folder_sets import folder_config, write_folders
+from helpers.folder_sets import folder_config, write_folders
 from PIL import Image
 
 from residual_ssl import train

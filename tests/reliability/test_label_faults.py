@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from folder_sets import folder_config, write_folders
+from helpers.folder_sets import folder_config, write_folders
 
 from residual_ssl import train
 from residual_ssl.errors import DataError, ResidualSSLWarning
@@ -56,7 +56,7 @@ def test_a_set_of_ignored_points_alone_is_refused_before_training(part: str, tmp
 
 
 def test_a_class_with_one_label_among_many_is_not_called_missing(tmp_path: Path) -> None:
-    from tiny import tiny_digits
+    from helpers.tiny_runs import tiny_digits
 
     from residual_ssl.config.components import build
     from residual_ssl.engine.setup.label_check import count_labels
@@ -67,7 +67,7 @@ def test_a_class_with_one_label_among_many_is_not_called_missing(tmp_path: Path)
 
 
 def test_a_class_of_few_labels_is_named_in_classification_too(tmp_path: Path) -> None:
-    from tiny import tiny_digits
+    from helpers.tiny_runs import tiny_digits
 
     config = tiny_digits(tmp_path / "run", "algorithm=supervised")
     config["task"]["classes"] = [*config["task"]["classes"][:9], "nine"]

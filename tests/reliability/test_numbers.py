@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_digits
+from helpers.tiny_runs import tiny_digits
 from torch import nn
 
 from residual_ssl import evaluate, train

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 from torch import Tensor, nn
 
 from residual_ssl import evaluate, train

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import tiny_config, tiny_digits
 from PIL import Image
-from tiny import tiny_config, tiny_digits
 
 from residual_ssl import ConvexSelector, FixedThreshold, predict, train
 from residual_ssl.cli import main

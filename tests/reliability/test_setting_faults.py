@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import tiny_digits
+from helpers.tiny_runs import tiny_digits
 
 from residual_ssl import compose, train
 from residual_ssl.config.argument_types import type_faults

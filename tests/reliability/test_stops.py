@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.tiny_runs import tiny_digits
 from reliability.soak import _ranks, soak
-from tiny import tiny_digits
 
 from residual_ssl import train
 from residual_ssl.engine import training

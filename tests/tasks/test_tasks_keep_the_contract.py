@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tiny import tiny_config, tiny_digits
+from helpers.tiny_runs import tiny_config, tiny_digits
 
 from residual_ssl.config.components import build
 from residual_ssl.task import Task

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.wrapped_loops import Rule, classifier, labelled_and_two_views, run, shown
 from pytorch_lightning import LightningModule, Trainer
-from shown import Rule, classifier, labelled_and_two_views, run, shown
 from torch import nn
 from torch.utils.data import DataLoader
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from shown import Rule, classifier, labelled_and_two_views, run, section, shown
+from helpers.wrapped_loops import Rule, classifier, labelled_and_two_views, run, section, shown
 from torch import Tensor, nn
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector

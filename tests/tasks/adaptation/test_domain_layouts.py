@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from domain_layouts import PAIRS
+from helpers.domain_layouts import PAIRS
 from PIL import Image
 
 from residual_ssl import compose, evaluate, predict, train

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 
 from residual_ssl import compose, train
 from residual_ssl.config.components import build

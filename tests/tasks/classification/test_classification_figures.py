@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_digits
+from helpers.tiny_runs import tiny_digits
 
 from residual_ssl.config.components import build
 from residual_ssl.data import OUTSIDE

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import tiny_digits
 from PIL import Image
-from tiny import tiny_digits
 
 from residual_ssl import FixedThreshold, TrustedMask, compose, evaluate, predict, train
 from residual_ssl.algorithms import ConsistencyAlgorithm, InputBranch

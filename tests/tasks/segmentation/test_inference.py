@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import tiny_config
 from PIL import Image
-from tiny import tiny_config
 from torch import Tensor, nn
 
 from residual_ssl import compose

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layouts import LAYOUTS, Layout
+from helpers.dataset_layouts import LAYOUTS, Layout
 from PIL import Image
 
 from residual_ssl import compose, evaluate, predict, train

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_runs import tiny_config
 from PIL import Image
-from tiny import tiny_config
 from torch import Tensor
 
 from residual_ssl import compose, train

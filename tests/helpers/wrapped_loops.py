@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from residual_ssl import Selector
 
-PAGE = Path(__file__).parents[1] / "docs" / "wrapping.md"
+PAGE = Path(__file__).parents[2] / "docs" / "wrapping.md"
 
 
 class Shown(NamedTuple):

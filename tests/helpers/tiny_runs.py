@@ -44,4 +44,6 @@ class PlainSegmenter(SegmentationModel):
 
 def without_batchnorm(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with a :class:`PlainSegmenter`."""
-    return config | {"task": config["task"] | {"model": {"_target_": "tiny.PlainSegmenter", "_partial_": True}}}
+    return config | {
+        "task": config["task"] | {"model": {"_target_": "helpers.tiny_runs.PlainSegmenter", "_partial_": True}}
+    }

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from layouts import cityscapes_train_ids, unchanged
 from numpy.typing import NDArray
 from PIL import Image
-from png import write_deep_colours
+
+from helpers.dataset_layouts import cityscapes_train_ids, unchanged
+from helpers.png_files import write_deep_colours
 
 Ids = NDArray[np.int64]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import tiny_config
+from helpers.tiny_runs import tiny_config
 
 from residual_ssl import compose, evaluate, predict, train
 from residual_ssl.commands.report import write_report

@@ -72,7 +72,7 @@ class ShiftedVectors(Task):
 def toy_config(run_dir: Path, algorithm: dict[str, Any], **settings: Any) -> dict[str, Any]:
     """Six steps of an algorithm on the shifted vectors, evaluated every three."""
     return {
-        "task": {"_target_": "toy_domains.ShiftedVectors"},
+        "task": {"_target_": "helpers.toy_domains.ShiftedVectors"},
         "algorithm": algorithm,
         "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1},
         "run_dir": str(run_dir),

@@ -1,0 +1,1 @@
+"""What several test files share: tiny runs, data sets in their layouts, loops, processes."""
