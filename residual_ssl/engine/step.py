@@ -22,15 +22,15 @@ from residual_ssl.task import Batch, Task
 
 
 class TrainingStep:
-    """Takes an optimiser step on the next micro-batches, as a function of the step's number alone.
+    """Take optimiser steps, each a function of its number alone.
 
-    All randomness of a step follows from the seed, its number and the place of a sample in the global batch
-    (:mod:`residual_ssl.runtime.global_batch`): continuing needs no generator states, and one process takes the step
-    that several take. What draws from torch's global generator, dropout layers of a model say, has another stream in
-    each process and micro-batch.
+    All random numbers of a step follow from the seed, the step's number and the position of a sample in the global
+    batch (:mod:`residual_ssl.runtime.global_batch`). A continued run therefore needs no generator states, and one
+    process takes the same step as several. Layers that draw from torch's global generator, such as dropout, have a
+    different stream in each process and micro-batch.
 
-    A step whose gradient is not finite is skipped on all processes, which hold the same gradients: weights, running
-    statistics and the state of the algorithm are left, or put back, as they were before it.
+    A step with a gradient that is not finite is skipped on all processes: weights, running statistics and the state of
+    the algorithm stay, or are restored, as they were before it.
 
     Args:
         settings, task, algorithm, accelerator: of the run.

@@ -1,4 +1,4 @@
-"""One domain of images with classes, as either end of a DomainPair."""
+"""One domain of classified images, as the source or the target of a DomainPair."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from residual_ssl.data import ClassifiedSamples, ClassifiedSubset, DatasetSpec
 
 
 class ClassifiedDomain:
-    """Images of one domain: as a source all those with a class, as a target all, without their classes.
+    """Images of one domain: its labelled ones as a source, all of them without labels as a target.
 
-    Samples known to be of none of the classes are left out of everything: domains of which one has more classes adapt
-    on those that they share.
+    Images known to be of none of the classes are left out, so that two domains adapt on the classes that they share.
 
     Args:
         classes: names of the K classes.
         samples: reads the images of the domain, called once.
-        test: reads the images to evaluate on, as a target. None: those to adapt to, which is how most published tables
-            are made: their images are seen in training, and their classes are not.
+        test: reads the images to evaluate on, as a target. None: the images to adapt to, as in most published tables:
+            training sees these images and not their classes.
         truth: keep known classes of the unlabelled samples, *for diagnostics only*.
 
     Attributes ``labelled``, ``unlabelled``, ``validation``: see :class:`~residual_ssl.data.ClassificationSource`.

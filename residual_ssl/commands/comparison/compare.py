@@ -21,12 +21,12 @@ _ALWAYS = ("none", "oracle")
 
 @dataclass(frozen=True)
 class Row:
-    """One selector.
+    """Metrics of one selector.
 
     Attributes:
-        name: what it was asked for as.
+        name: as given by the caller.
         figures: over all points with a known label.
-        gap: its purity less that of the points of highest confidence at the same coverage; NaN where it selects none.
+        gap: purity minus the purity of as many points of highest confidence; NaN where it selects none.
     """
 
     name: str
@@ -39,9 +39,9 @@ class Comparison:
     """Selectors on the same predictions: ``none`` first, the ones asked for, ``oracle`` last.
 
     Attributes:
-        rows: one a selector.
-        confidence: the plain ranking by confidence.
-        left_out: points with a label that were not judged, as a logit was not finite or ``valid`` said so.
+        rows: one for each selector.
+        confidence: risk–coverage curve of the ranking by confidence alone.
+        left_out: number of labelled points that were not judged: ``valid`` is False, or a logit is not finite.
     """
 
     rows: tuple[Row, ...]

@@ -1,4 +1,4 @@
-"""The foreground split in two, known classes from strangers and mistakes; the background has a selector of its own."""
+"""The foreground partitioned in known classes and the rest; the background has a selector of its own."""
 
 from __future__ import annotations
 
@@ -29,17 +29,16 @@ _PLACES = 256
 
 
 class ReliableRegions(WrapperSelector):
-    """Split the foreground in two by what its image, its region and the pool say together; judge the background apart.
+    """Partition the foreground by four features of its image, its region and the pool; judge the background apart.
 
-    A point of a stranger, an object of no known class, is often predicted with confidence. Its image as a whole gives
-    it away: its objects are less clearly of different classes, and what surrounds them is less clearly background. And
-    a mistake gives itself away in its region, over which confidence wavers. Where a network has begun to learn from
-    strangers, it is as sure of them as of anything; but then they crowd into a few classes, which become more frequent
-    than they are in the labels. One program weighs the four: over a mixed pool those that tell good from bad rise and
-    fall together, and the direction in which they do is its optimum; one that opposes them is left out. The better side
-    of a pool may be bad all the same, so that a region also has to be more likely right than wrong. What is predicted
-    as background needs a selector of its own: objects that were missed are among it, few beside all that is right, but
-    many beside the objects, so that only a strict selector keeps them out.
+    Points of out-of-class objects are often predicted with high confidence, but four features separate them. In their
+    images the objects are less clearly of different classes (I), and the background is less clearly background (C).
+    Around a wrong prediction confidence varies (l). And once a network has learned from out-of-class objects, they
+    collect in a few classes, which become more frequent in the pool than in the labels (r). In a contaminated pool the
+    features that tell correct from wrong predictions are correlated, and one convex program finds that common
+    direction; a feature that opposes it gets no weight. Because the better half of a pool can still be bad, the region
+    of a point must also be more likely correct than wrong. Points predicted as background have a selector of their own:
+    missed objects among them are few beside the correct ones, so that only a strict selector leaves them out.
 
     Formula: ``w = w_around`` where ``y = background``, elsewhere ``w = 1[1ᵀP z ≥ τ and l ≥ 0]``; z are I, C, l and r of
     the point, centred and of unit variance over the last W points of the foreground: of its image ``I = H(mean p) -
@@ -54,10 +53,9 @@ class ReliableRegions(WrapperSelector):
 
     Cost: six passes beside those of the selector for the background, and a sort of W numbers.
 
-    Use: unlabelled pools of which a good part shows other things than the classes, and images that are mostly one class
-    that is none, a ground. Classes that the pool knows should be about as frequent in it as in the labels. The pool is
-    always split: of one without strangers the less clear part is left out, too. Of a network that is sure and wrong, as
-    after training on very few labels, it takes too much.
+    Use: pools with many out-of-class objects, in images that are mostly background. Known classes should be about as
+    frequent in the pool as in the labels. The pool is always partitioned: of a clean one the less clear part is left
+    out, too. If the network is confident and wrong, as after training on very few labels, it trusts too much.
 
     Source: this library. The program is the relaxed two-way partition of CSL, arXiv 2509.16704, §3.3, of points with
     centred features, rounded by the best split along its optimum. I is the measure of BALD, arXiv 1112.5745, over an

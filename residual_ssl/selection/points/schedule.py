@@ -14,11 +14,11 @@ from residual_ssl.selection.selector import Selector
 
 
 class ScheduledSelector(Selector):
-    """A selector that knows how far training has come, by counting its own calls in training mode.
+    """A selector with a schedule: counts its calls in training mode to know the share of training that is done.
 
     Args:
-        total_steps: T ≥ 1, number of steps of the whole training; None: what :meth:`on_train_start` is told. Before
-            that the selector is at the start of the training.
+        total_steps: T ≥ 1, number of steps of the whole training; None: the number that
+            :meth:`on_train_start` is given; before that, progress is 0.
 
     Raises:
         InvalidInputError: a ``total_steps`` that is not such a number.

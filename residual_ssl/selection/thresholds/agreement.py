@@ -1,4 +1,4 @@
-"""Agreement of two predictions, both confident."""
+"""Two predictions that agree, both confident."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from residual_ssl.selection.selector import Selector
 
 
 class AgreementThreshold(Selector):
-    """Trust points to which both predictions give the same label, both with confidence.
+    """Trust points where two predictions have the same label and both reach the threshold.
 
     Formula: ``w = 1[y = y₂, c ≥ τ, c₂ ≥ τ]``, τ = .95
 
@@ -21,7 +21,7 @@ class AgreementThreshold(Selector):
 
     Cost: two passes, and a second prediction.
 
-    Use: two models or a past one, at τ = 0 for agreement alone: it drops what only one of them is sure of.
+    Use: two networks, or a network and an earlier state of it; τ = 0 asks for agreement alone.
 
     Source: PrevMatch, arXiv 2405.20610 (τ = .95, the second a past model's); CPCL, arXiv 2211.16701 (τ = 0: what
     both agree on).

@@ -1,4 +1,4 @@
-"""Thresholds by class from how often labelled predictions of that confidence are right."""
+"""CAFS: per-class thresholds that reach a target precision on labelled predictions."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _FEWEST = 20.0
 
 
 class CAFSThreshold(Selector):
-    """Trust each class from the least confidence on at which labelled predictions of it are right often enough.
+    """Per-class threshold: the lowest confidence above which labelled predictions reach a target precision.
 
-    Formula: ``w = 1[c ≥ τ_y]``, τ_k the least multiple of .01 in [low, high] such that of the labelled points predicted
-    as k with c ≥ τ_k a share ≥ π is right, π = .95, or high where there is none; a class with fewer than 20 such points
-    takes the τ of all together
+    Formula: ``w = 1[c ≥ τ_y]``, τ_k the lowest multiple of .01 in [low, high] at which the precision of the labelled
+    points predicted as k with c ≥ τ_k is at least π = .95, or high if none is; a class with fewer than 20 such points
+    uses the τ of all classes together
 
-    State: numbers of labelled points, and of right ones among them, by predicted class and confidence, over all
-    processes; old ones fade by the momentum .99.
+    State: counts of labelled points, and of correct ones among them, by predicted class and confidence bin, summed over
+    all processes; each update multiplies the old counts by the momentum .99.
 
     Cost: one pass, and one over the labelled prediction.
 
-    Use: classes of unlike difficulty, where confidence means different things. A model is right too often on its
-    training points: held-out labelled points, given to :meth:`update_from_labels`, calibrate better.
+    Use: classes of different difficulty, where equal confidence means different precision. A model is more often
+    correct on its training points than on others: pass held-out labelled points to :meth:`update_from_labels` if you can.
 
-    Source: the calibration by class of CAFS, arXiv 2303.11606, which holds out labelled images for it; the precision π
-    is this library's form of it.
+    Source: the per-class calibration of CAFS, arXiv 2303.11606, which holds out labelled images for it; the target
+    precision π is this library's formulation.
 
     Args:
         precision: π in [0, 1].
         low, high: bounds of τ, in [0, 1].
-        momentum: share of the numbers that a call of :meth:`update_from_labels` leaves, in [0, 1).
+        momentum: factor of the old counts in a call of :meth:`update_from_labels`, in [0, 1).
 
     Raises:
         InvalidInputError: a number outside its range.

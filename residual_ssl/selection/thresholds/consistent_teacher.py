@@ -1,4 +1,4 @@
-"""Two Gaussians fitted to the confidences: where the upper one has its mode, trust begins."""
+"""Consistent-Teacher: a threshold from a two-component Gaussian mixture fitted to the confidences."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FEWEST = 4
 
 
 class ConsistentTeacherThreshold(Selector):
-    """Fit two Gaussians to the confidences and trust those from the most likely one of the upper Gaussian on.
+    """Threshold at the mode of the upper component of a two-component Gaussian mixture of the confidences.
 
-    Formula: ``w = 1[c ≥ τ]``, τ the confidence of highest density under the mixture among the points that belong to the
-    Gaussian of larger mean; expectation-maximisation from the least and the largest confidence, 20 steps; τ = .5 for
-    fewer than 4 points or none above
+    Formula: ``w = 1[c ≥ τ]``, τ the confidence of highest mixture density among the points assigned to the component of
+    larger mean; 20 steps of expectation-maximisation, started at the smallest and the largest confidence; τ = .5 for
+    fewer than 4 points, or none assigned to that component
 
     State: none; with a window, its points, those of all processes.
 
@@ -36,9 +36,9 @@ class ConsistentTeacherThreshold(Selector):
     each class. Variances start at that of the points, there at 1.
 
     Args:
-        per_class: fit each predicted class by itself.
-        scope: what is fitted: ``"sample"``, ``"batch"`` (of the process) or ``"window"``: past points, this batch's
-            among them.
+        per_class: fit one mixture for each predicted class.
+        scope: points of one fit: those of a ``"sample"``, of the ``"batch"`` (of the process), or of a ``"window"`` of
+            past points that includes this batch.
         window: number of past points.
         iterations: steps of expectation-maximisation, ≥ 1.
         fallback: τ where nothing can be fitted, in [0, 1].

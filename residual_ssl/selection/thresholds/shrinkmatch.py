@@ -1,4 +1,4 @@
-"""Negative labels for uncertain points: what is surely not the class, once the close rivals are left open."""
+"""ShrinkMatch: negative labels for uncertain points, from their reduced class set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from residual_ssl.selection.selector import Selector
 
 
 class ShrinkMatchThreshold(Selector):
-    """Trust confident points; tell the others that they are none of the classes beyond their close rivals.
+    """Trust confident points, and give uncertain points negative labels: all classes but the few that compete.
 
-    The classes of an uncertain point are ranked. The fewest rivals after the first are set aside such that, without
-    them, the point would be confident; the ranks beyond are its negative labels.
+    The classes of an uncertain point are ranked by probability. The smallest number of classes after the first is
+    removed such that the point would be confident without them; the classes of lower rank are its negative labels.
 
     Formula: ``w = 1[c ≥ τ]``, τ = .95; negative labels of the others: ranks ≥ m, the smallest m ≥ 2 with
     ``p₀/(p₀ + Σ_{j≥m} p_j) ≥ τ``, none where no m < K does
@@ -25,10 +25,10 @@ class ShrinkMatchThreshold(Selector):
 
     Cost: a sort of the classes at each point.
 
-    Use: many classes of which some are alike: the unsure points learn what sets them apart from all others.
+    Use: many classes of which some look alike: uncertain points still learn from the classes that they are not.
 
-    Source: ShrinkMatch, arXiv 2308.06777, §3.2. There an auxiliary head is taught the label within the classes that are
-    left; here those left are negative labels, weighted 1, and the head and its running weight are left out.
+    Source: ShrinkMatch, arXiv 2308.06777, §3.2. There an auxiliary head is trained on the label within the remaining
+    classes; here the removed classes stay open, the others are negative labels of weight 1, and there is no such head.
 
     Args:
         threshold: τ in (0, 1].
