@@ -45,7 +45,7 @@ class DrawnTask(Protocol):
 
 
 def class_name(names: Sequence[str], label: int) -> str:
-    """Name of a class id; of one that is out of range, what a stranger is."""
+    """Name of a class id; of one out of range, what out-of-class means."""
     return names[label] if 0 <= label < len(names) else "none of the classes"
 
 

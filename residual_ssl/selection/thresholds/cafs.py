@@ -30,7 +30,7 @@ class CAFSThreshold(Selector):
     Cost: one pass, and one over the labelled prediction.
 
     Use: classes of different difficulty, where equal confidence means different precision. A model is more often
-    correct on its training points than on others: pass held-out labelled points to :meth:`update_from_labels` if you can.
+    correct on its training points than on others: if you can, pass held-out points to :meth:`update_from_labels`.
 
     Source: the per-class calibration of CAFS, arXiv 2303.11606, which holds out labelled images for it; the target
     precision π is this library's formulation.
