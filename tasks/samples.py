@@ -10,7 +10,6 @@ from torch.utils.data import Dataset
 
 from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
-from residual_ssl.tasks.substitutes import readable_sample
 
 
 class Samples(Protocol):
@@ -29,7 +28,7 @@ class TrainingSamples(Dataset[Batch]):
         entries: ``entries(sample, generator)`` gives ``input`` and, with labels, ``target``, or without them ``valid``
             and ``truth`` as far as there are any; the generator, of the augmentation, follows from seed and draw.
         seed: with the draw, fixes the augmentation.
-        labelled: True: a sample that cannot be read is an error. False: another one takes its place.
+        labelled: of which of the two sets; they are augmented independently.
     """
 
     def __init__(
@@ -45,9 +44,8 @@ class TrainingSamples(Dataset[Batch]):
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         index, draw = key
-        sample = self.samples[index] if self.labelled else readable_sample(self.samples, index, draw, self.seed)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self.labelled), draw))
-        return self.entries(sample, generator)
+        return self.entries(self.samples[index], generator)
 
 
 class EvaluationSamples(Dataset[Batch]):

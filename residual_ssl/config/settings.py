@@ -14,6 +14,7 @@ from residual_ssl.config.durations import seconds_of, steps_or_seconds
 from residual_ssl.errors import ConfigError
 
 _PRECISIONS = ("no", "bf16", "fp16")
+_ON_ERROR = ("skip_unlabelled", "skip", "stop")
 _SCHEDULES = ("polynomial", "cosine")
 
 
@@ -52,6 +53,9 @@ class Settings:
         device: ``"auto"`` or ``"cpu"``.
         timeout: how long a process waits for the others before it gives up (``"30min"``); None: for ever. Longer than
             the longest time that one of them writes or reads alone.
+        on_error: what is done with a training sample that cannot be read: ``"skip_unlabelled"``, ``"skip"`` (labelled
+            ones too) or ``"stop"``. For a skipped one another sample is read; it is warned of and named in the result.
+        max_errors: number of skipped samples beyond which a run stops; None: any.
         sync_batchnorm: BatchNorm over the batches of all processes instead of each process's own; on GPUs.
         dry_run: do one step and one evaluation sample, print what they take, write nothing.
     """
@@ -82,6 +86,8 @@ class Settings:
     precision: str = "no"
     device: str = "auto"
     timeout: str | None = "30min"
+    on_error: str = "skip_unlabelled"
+    max_errors: int | None = 100
     sync_batchnorm: bool = False
     dry_run: bool = False
 
@@ -147,6 +153,8 @@ def _text_faults(config: Mapping[str, Any]) -> list[str]:
         found.append(f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")')
     if config.get("schedule", "polynomial") not in _SCHEDULES:
         found.append(f"schedule: got {config['schedule']!r}, expected one of {', '.join(_SCHEDULES)}")
+    if config.get("on_error", "stop") not in _ON_ERROR:
+        found.append(f"on_error: got {config['on_error']!r}, expected one of {', '.join(_ON_ERROR)}")
     if config.get("device", "auto") not in ("auto", "cpu"):
         found.append(f"device: got {config['device']!r}, expected auto or cpu")
     for name in ("run_dir", "init_from"):
@@ -220,4 +228,5 @@ _MINIMA = {
     "log_every": 1,
     "snapshots": 0,
     "workers": 0,
+    "max_errors": 0,
 }

@@ -15,6 +15,7 @@ from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.setup.devices import gpu_memory_gib, resident_memory_gib
 from residual_ssl.engine.setup.loading import to_device
 from residual_ssl.engine.setup.prepared import PreparedRun
+from residual_ssl.engine.setup.unreadable import SkippedSamples
 from residual_ssl.task import Batch
 
 
@@ -30,7 +31,7 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     """
     run.show_effective(step)
     device = run.accelerator.device
-    labelled, unlabelled = run.batches(step)
+    labelled, unlabelled = run.batches(step, SkippedSamples())
     taught, labelled = _peeked(labelled)
     lines = {"labelled batch": _shapes(taught)}
     if unlabelled is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -23,13 +22,13 @@ from residual_ssl.engine.records.collapse import CollapseWatch
 from residual_ssl.engine.records.divergence import SkippedSteps, check_loss, diverged, network_error, skipped_error
 from residual_ssl.engine.records.metrics import RunningMeans
 from residual_ssl.engine.records.result import RunResult, missing_metrics_note, training_metrics
-from residual_ssl.engine.records.resume import BEST, processes_by_step, stored_run
+from residual_ssl.engine.records.resume import BEST, processes_by_step, stored_run, warn_of_lost_best
 from residual_ssl.engine.records.run_files import RunFiles, snapshot_name
 from residual_ssl.engine.records.run_log import RunLog
 from residual_ssl.engine.setup.devices import gpu_memory_gib, is_main_process
 from residual_ssl.engine.setup.effective import EFFECTIVE_NAME
 from residual_ssl.engine.setup.prepared import PreparedRun, prepare
-from residual_ssl.errors import ResidualSSLWarning
+from residual_ssl.engine.setup.unreadable import SkippedSamples
 from residual_ssl.runtime.files import write_json
 from residual_ssl.runtime.run_lock import run_lock
 from residual_ssl.selection import TrustAll
@@ -86,6 +85,7 @@ class Run:
         self._processes = processes_by_step(stored, self.step, prepared)
         self._effective = {**prepared.effective, "processes_from_step": self._processes}
         self._skipped = SkippedSteps(stored.get("skipped", 0) if stored else 0)
+        self._unreadable = SkippedSamples(self.settings.max_errors, (stored or {}).get("unreadable"))
         self._files = RunFiles(prepared, self._progress, stored)
         timeout = self.settings.timeout
         self._agreement = Agreement(None if timeout is None else seconds_of(timeout))
@@ -135,7 +135,7 @@ class Run:
     def _loop(self, log: RunLog | None, progress: Any) -> None:
         settings, prepared = self.settings, self.prepared
         steps = prepared.data.steps
-        labelled, unlabelled = prepared.batches(self.step)
+        labelled, unlabelled = prepared.batches(self.step, self._unreadable)
         snapshot_steps = [steps * number // settings.snapshots for number in range(1, settings.snapshots + 1)]
         means = RunningMeans(prepared.accelerator)
         prepared.model.train()
@@ -191,8 +191,8 @@ class Run:
         points = int(prepared.take_step.labelled_points.item())
         prepared.take_step.labelled_points.zero_()
         self._watch.window(since[0], self.step, metrics.get("train/coverage"), points)
-        if skipped := self._skipped.total - since[1]:
-            metrics["train/skipped_steps"] = skipped
+        counts = {"skipped_steps": self._skipped.total - since[1], "skipped_samples": len(self._unreadable)}
+        metrics |= {f"train/{name}": count for name, count in counts.items() if count}
         if log is not None:
             log.write(self.step, {**metrics, "train/rate": prepared.optimizer.param_groups[0]["lr"]})
         shown = {key.removeprefix("train/"): f"{metrics[key]:.3f}" for key in _SHOWN if key in metrics}
@@ -212,12 +212,7 @@ class Run:
         settings, run_dir = self.settings, self.run_dir
         if self._agreement.any(self._main and bool(self.best) and not (run_dir / BEST).exists(), "start"):
             if self._main:
-                warnings.warn(
-                    f"{BEST}: is missing from {run_dir}; that network, of step {self.best['step']:.0f}, is lost"
-                    " and the best from here on is kept",
-                    ResidualSSLWarning,
-                    stacklevel=3,
-                )
+                warn_of_lost_best(run_dir, self.best["step"])
             self.best = {}
             if self.last.get("step") == self.step:
                 self.last = {}
@@ -228,6 +223,7 @@ class Run:
     def _evaluate(self, log: RunLog | None) -> None:
         settings, prepared = self.settings, self.prepared
         network = prepared.algorithm.evaluated(prepared.student)
+        self._unreadable.gather(prepared.accelerator.num_processes)
         try:
             found = evaluated(
                 prepared.task,
@@ -267,6 +263,7 @@ class Run:
             "best": self.best,
             "last": self.last,
             "skipped": self._skipped.total,
+            "unreadable": self._unreadable.found,
             "processes": self._processes,
         }
 
@@ -287,6 +284,8 @@ class Run:
             self._effective,
             self._skipped.total,
             note,
+            len(self._unreadable),
+            self._unreadable.named(),
         )
         if self._main:
             result.write(asdict(self.settings))

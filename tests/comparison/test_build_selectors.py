@@ -36,7 +36,7 @@ def test_rules_of_the_users_own_are_found(tmp_path: Path) -> None:
             "fixed_threshold:treshold=0.9",
             r"treshold: residual_ssl.FixedThreshold takes no such key; it takes threshold",
         ),
-        ("fixed_threshold:threshold=2", r"threshold: got 2, expected a confidence in \[0, 1\]"),
+        ("fixed_threshold:threshold=2", r"threshold: got 2, expected a number in \[0, 1\]"),
     ],
 )
 def test_a_wrong_rule_gives_one_clear_line(name: str, message: str) -> None:

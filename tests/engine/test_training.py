@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.power_cuts import PowerCutError, stop_after
 from helpers.tiny_runs import tiny_config
 
 from residual_ssl import evaluate, train
 from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.engine.setup.loading import StepSampler
-from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError, ResidualSSLError
+from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError, ResidualSSLError, ResidualSSLWarning
 from residual_ssl.runtime import checkpoint
 from residual_ssl.runtime.seeds import mixed_seed
 
@@ -26,25 +27,6 @@ from residual_ssl.runtime.seeds import mixed_seed
 def weights(run: Path) -> dict[str, torch.Tensor]:
     model: dict[str, torch.Tensor] = torch.load(run / "last.pt", weights_only=True)["model"]
     return model
-
-
-class PowerCutError(Exception):
-    """Stands for a power cut."""
-
-
-def stop_after(monkeypatch: pytest.MonkeyPatch, evaluations: int) -> None:
-    from residual_ssl.engine import training
-
-    original = training.Run._evaluate
-    done = []
-
-    def counted(self: Any, log: Any) -> None:
-        original(self, log)
-        done.append(self.step)
-        if len(done) == evaluations:
-            raise PowerCutError
-
-    monkeypatch.setattr(training.Run, "_evaluate", counted)
 
 
 @pytest.mark.parametrize("algorithm", ["csl", "supervised"])
@@ -119,7 +101,7 @@ def test_a_run_directory_with_other_settings_is_refused(tmp_path: Path) -> None:
     train(tiny_config(tmp_path / "run", "algorithm=supervised", "log_every=2"))
 
 
-def test_a_run_in_epochs_continues_and_is_refused_where_the_data_has_grown(
+def test_a_run_in_epochs_continues_and_keeps_its_steps_where_the_data_has_grown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def config(run: str) -> dict[str, Any]:
@@ -133,7 +115,11 @@ def test_a_run_in_epochs_continues_and_is_refused_where_the_data_has_grown(
             train(config("cut"))
     with monkeypatch.context() as patch:
         patch.setattr("residual_ssl.engine.setup.training_data.len", lambda data: 14, raising=False)
-        with pytest.raises(ConfigError, match=r"epochs: were 6 steps for the run in .* and are 7 with the data"):
+        stop_after(patch, 1)
+        with (
+            pytest.warns(ResidualSSLWarning, match=r"epochs: the data as they are now make 7 steps, the run .* 6"),
+            pytest.raises(PowerCutError),
+        ):
             train(config("cut"))
     assert train(config("cut")).last == pytest.approx(whole.last)
 

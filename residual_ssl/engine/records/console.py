@@ -18,6 +18,8 @@ def summary(result: RunResult) -> str:
         for name, figures in (("last", result.last), ("best", result.best))
     ]
     table = class_table(result.last, result.best, width)
+    if result.skipped_samples:
+        lines.append(f"{result.skipped_samples} training samples could not be read; result.json names them")
     return "\n".join([*([table, ""] if table else []), *lines, f"{result.seconds:.0f} s, {result.run_dir}"])
 
 

@@ -33,6 +33,8 @@ class RunResult:
         epoch_steps: steps of an epoch where the run was given in epochs, else None.
         main_metric: the metric that the task is judged by.
         skipped_steps: optimiser steps left out because a gradient was not finite.
+        skipped_samples: number of training samples that could not be read, for which others were taken.
+        unreadable: ``set``, ``name`` and ``reason`` of each of them, a thousand at most.
         note: what the metrics do not say of themselves, such as that there were none; empty otherwise.
         effective: what the settings amounted to: device, batches, steps, learning rates …
     """
@@ -48,6 +50,8 @@ class RunResult:
     effective: Mapping[str, Any] = field(default_factory=dict)
     skipped_steps: int = 0
     note: str = ""
+    skipped_samples: int = 0
+    unreadable: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def score(self) -> float:

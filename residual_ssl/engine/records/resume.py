@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from residual_ssl.runtime import checkpoint
 
 if TYPE_CHECKING:
     from residual_ssl.engine.setup.prepared import PreparedRun
+    from residual_ssl.engine.setup.training_data import TrainingData
 
 LAST, PREVIOUS, BEST = "last.pt", "last-previous.pt", "best.pt"
 # Settings that may differ when a run is continued: they change no result.
@@ -25,6 +26,8 @@ _FREE = {
     "evaluation_batch",
     "checkpoint_every",
     "timeout",
+    "on_error",
+    "max_errors",
     "dry_run",
 }
 _SHOWN = 12
@@ -78,17 +81,30 @@ def differences(old: Any, new: Any, path: str) -> Iterator[str]:
         yield f"{path}: was {_shown(old)}, now {_shown(new)}"
 
 
-def check_steps(stored: Mapping[str, Any], steps: int, run_dir: str) -> None:
-    """Refuse to continue where the data now makes another number of steps of the same epochs.
+def with_steps_of(stored: Mapping[str, Any], data: TrainingData) -> TrainingData:
+    """The data with the number of steps that a run began with, where samples have come or gone since.
 
-    Raises:
-        ConfigError: with both numbers.
+    Warns:
+        ResidualSSLWarning: another number of samples; the order of samples then differs from here on.
     """
-    if stored["steps"] != steps:
-        raise ConfigError(
-            f"epochs: were {stored['steps']} steps for the run in {run_dir} and are {steps} with the data as it is now;"
-            " restore the data, or choose another run_dir"
+    if stored["steps"] != data.steps:
+        warnings.warn(
+            f"epochs: the data as they are now make {data.steps} steps, the run began with {stored['steps']} and keeps "
+            "them; with another number of samples their order differs from here on",
+            ResidualSSLWarning,
+            stacklevel=3,
         )
+    return replace(data, steps=stored["steps"])
+
+
+def warn_of_lost_best(run_dir: Path, step: float) -> None:
+    """Say that ``best.pt`` of this step is gone."""
+    warnings.warn(
+        f"{BEST}: is missing from {run_dir}; that network, of step {step:.0f}, is lost, and the best from here on is "
+        "kept",
+        ResidualSSLWarning,
+        stacklevel=4,
+    )
 
 
 class _Absent:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.data.splits.lists import some
-from residual_ssl.errors import DataError, ResidualSSLWarning
+from residual_ssl.errors import DataError, MissingDataError, ResidualSSLWarning
 from residual_ssl.task import Task
 
 # Samples looked at, evenly spaced over a subset.
@@ -32,19 +32,29 @@ class LabelCounts:
     looked_at: int
 
 
-def count_labels(task: Task, subset: str) -> LabelCounts:
+def count_labels(task: Task, subset: str, skip: bool = False) -> LabelCounts:
     """Count the labelled points of ``"labelled"`` or ``"validation"``, of a part of the samples where there are many.
+
+    Args:
+        task: gives the labels.
+        subset: name of the set.
+        skip: pass over labels that cannot be read.
 
     Raises:
         DataError: labels that cannot be read.
     """
     number, read = task.targets(subset)
     # Where a sample has one label, reading all of them costs nothing.
-    dense = number > 0 and read(0).dim() > 0
+    dense = number > 0 and (skip or read(0).dim() > 0)
     step = max(1, -(-number // _MOST[subset])) if dense else 1
     per_class, ignored, looked_at = torch.zeros(task.num_classes, dtype=torch.int64), 0, 0
     for index in range(0, number, step):
-        target = read(index)
+        try:
+            target = read(index)
+        except (DataError, MissingDataError):
+            if not skip:
+                raise
+            continue
         known = target[(target != task.ignore_index) & (target >= 0)]
         per_class += torch.bincount(known.flatten(), minlength=task.num_classes)[: task.num_classes]
         ignored += target.numel() - known.numel()
@@ -52,12 +62,13 @@ def count_labels(task: Task, subset: str) -> LabelCounts:
     return LabelCounts(per_class, ignored, number, looked_at)
 
 
-def check_labels(task: Task, *, learns: bool = True) -> dict[str, LabelCounts]:
+def check_labels(task: Task, *, learns: bool = True, skip: bool = False) -> dict[str, LabelCounts]:
     """Count the labels that a run learns from and is judged by, and say what is wrong with them.
 
     Args:
         task: of the run.
         learns: whether the labelled set has a part in the loss; False: it is not looked at.
+        skip: pass over labels of the labelled set that cannot be read.
 
     Returns:
         The counts of each subset that has samples.
@@ -70,7 +81,7 @@ def check_labels(task: Task, *, learns: bool = True) -> dict[str, LabelCounts]:
     """
     found = {}
     for subset in ("labelled", "validation") if learns else ("validation",):
-        counts = count_labels(task, subset)
+        counts = count_labels(task, subset, skip and subset == "labelled")
         if not counts.looked_at:
             continue
         found[subset] = counts

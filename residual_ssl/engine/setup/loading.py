@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -82,7 +83,8 @@ def training_batches(
     accumulate: int,
     workers: int,
     pin: bool,
-) -> Iterator[Batch]:
+    collate: Callable[[list[Any]], Any] | None = None,
+) -> Iterator[Any]:
     """Micro-batches of this process from step ``start`` on, without end."""
     sampler = StepSampler(
         len(dataset),  # type: ignore[arg-type]
@@ -93,7 +95,8 @@ def training_batches(
         processes=processes,
         accumulate=accumulate,
     )
-    return batches_of(DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin))
+    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin, collate_fn=collate)
+    return batches_of(loader)
 
 
 def batches_of(loader: DataLoader[Batch]) -> Iterator[Batch]:

@@ -8,22 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.errors import ConfigError, ResidualSSLError
-from residual_ssl.task import Task
+from residual_ssl.task import Batch, Task
 
 
 @torch.no_grad()
-def check_network(task: Task, network: nn.Module, dataset: Any) -> None:
+def check_network(task: Task, network: nn.Module, sample: Batch) -> None:
     """Predict a labelled sample and compare what comes with what the task needs.
 
     Args:
         task: gives the view and the number of classes.
         network: the one that is evaluated, on the CPU; left in the mode that it came in.
-        dataset: the labelled training set.
+        sample: of the labelled training set.
 
     Raises:
         ConfigError: no tensor, another shape or number of classes than the targets ask for, or an error in the network.
     """
-    sample = dataset[(0, 0)]
     inputs, target = sample["input"].unsqueeze(0), sample["target"].unsqueeze(0)
     name, training = type(network).__name__, network.training
     network.eval()

@@ -14,7 +14,7 @@ from torch import nn
 from residual_ssl.algorithms import Algorithm
 from residual_ssl.config.components import build
 from residual_ssl.config.settings import Settings
-from residual_ssl.engine.records.resume import check_steps
+from residual_ssl.engine.records.resume import with_steps_of
 from residual_ssl.engine.setup.batchnorm import synchronised
 from residual_ssl.engine.setup.devices import accelerator_for
 from residual_ssl.engine.setup.effective import effective_lines, effective_values
@@ -22,6 +22,7 @@ from residual_ssl.engine.setup.label_check import check_labels
 from residual_ssl.engine.setup.network_check import check_network
 from residual_ssl.engine.setup.optimization import build_optimizer
 from residual_ssl.engine.setup.training_data import TrainingData, open_training_data
+from residual_ssl.engine.setup.unreadable import ReadableSamples, SkippedSamples
 from residual_ssl.engine.step import TrainingStep
 from residual_ssl.runtime import checkpoint
 from residual_ssl.task import Batch, Task
@@ -54,11 +55,12 @@ class PreparedRun:
         student: nn.Module = self.accelerator.unwrap_model(self.model)
         return student
 
-    def batches(self, start: int) -> tuple[Iterator[Batch], Iterator[Batch] | None]:
-        """Endless micro-batches of this process, labelled and unlabelled, from step ``start`` on."""
+    def batches(self, start: int, skipped: SkippedSamples) -> tuple[Iterator[Batch], Iterator[Batch] | None]:
+        """Endless micro-batches of this process, labelled and unlabelled; see :meth:`TrainingData.batches`."""
         accelerator = self.accelerator
         pin = accelerator.device.type == "cuda"
-        return self.data.batches(self.settings, start, accelerator.process_index, accelerator.num_processes, pin)
+        place = accelerator.process_index, accelerator.num_processes
+        return self.data.batches(self.settings, start, *place, pin, skipped)
 
     def show_effective(self, start: int) -> None:
         """Print the effective values, once for all processes."""
@@ -89,16 +91,18 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     model = algorithm.build_model(task)
     data = open_training_data(task, settings, algorithm.needs_unlabelled)
     if stored is None and accelerator.is_main_process:
-        check_labels(task, learns=getattr(algorithm, "labelled_weight", 1) != 0)
+        check_labels(task, learns=getattr(algorithm, "labelled_weight", 1) != 0, skip=settings.on_error == "skip")
     if stored is not None:
-        check_steps(stored, data.steps, settings.run_dir)
+        data = with_steps_of(stored, data)
     elif settings.init_from is not None:
         path = Path(settings.init_from)
         algorithm.start_from(model, checkpoint.load(path)["model"], path)
     if settings.sync_batchnorm:
         model = synchronised(model, accelerator.device, accelerator.num_processes)
     if stored is None:
-        check_network(task, algorithm.evaluated(model), data.labelled)
+        shown: Any = data.labelled
+        sample = ReadableSamples(shown, settings.seed)[0, 0][0] if settings.on_error == "skip" else shown[0, 0]
+        check_network(task, algorithm.evaluated(model), sample)
     algorithm.attach(model)
     optimizer = build_optimizer(settings, model)
     rates = [group["lr"] for group in optimizer.param_groups]

@@ -12,6 +12,13 @@ from torch.utils.data import Dataset
 
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine.setup.loading import StepSampler, training_batches
+from residual_ssl.engine.setup.unreadable import (
+    ReadableSamples,
+    SkippedSamples,
+    collate_with_faults,
+    counted,
+    sample_name,
+)
 from residual_ssl.errors import DataError
 from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch, Task
@@ -36,13 +43,18 @@ class TrainingData:
     epoch_steps: float | None
 
     def batches(
-        self, settings: Settings, start: int, process: int, processes: int, pin: bool
+        self, settings: Settings, start: int, process: int, processes: int, pin: bool, skipped: SkippedSamples
     ) -> tuple[Iterator[Batch], Iterator[Batch] | None]:
-        """Endless micro-batches of this process, labelled and unlabelled, from step ``start`` on."""
+        """Endless micro-batches of this process, labelled and unlabelled, from step ``start`` on.
+
+        Samples that cannot be read are counted in ``skipped``, where ``on_error`` lets the run go on without them.
+        """
 
         def stream(dataset: Dataset[Batch], batch: int, number: int) -> Iterator[Batch]:
-            return training_batches(
-                dataset,
+            kind = ("labelled", "unlabelled")[number]
+            skip = settings.on_error == "skip" or settings.on_error == f"skip_{kind}"
+            found = training_batches(
+                ReadableSamples(dataset, settings.seed) if skip else dataset,  # type: ignore[arg-type]
                 batch,
                 seed=mixed_seed(settings.seed, number),
                 start=start,
@@ -51,7 +63,9 @@ class TrainingData:
                 accumulate=settings.accumulate,
                 workers=settings.workers,
                 pin=pin,
+                collate=collate_with_faults if skip else None,
             )
+            return counted(found, kind, dataset, skipped) if skip else found
 
         labelled = stream(self.labelled, settings.labelled_batch, 0)
         if self.unlabelled is None:
@@ -66,16 +80,9 @@ class TrainingData:
         found = []
         for number, (kind, data, batch) in enumerate(sets):
             sampler = StepSampler(len(data), batch, seed=mixed_seed(settings.seed, number), start=step)  # type: ignore[arg-type]
-            names = [_name(data, index) for index, _ in next(iter(sampler))]
+            names = [sample_name(data, index) for index, _ in next(iter(sampler))]
             found.append(f"{kind} {', '.join(names[:_NAMED])}{' …' if len(names) > _NAMED else ''}")
         return "; ".join(found)
-
-
-def _name(data: Any, index: int) -> str:
-    try:
-        return str(data.samples[index].name)
-    except Exception:  # a source without names, or the very sample that cannot be read
-        return f"sample {index}"
 
 
 _NAMED = 16
