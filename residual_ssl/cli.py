@@ -105,7 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_allow(report)
     report.set_defaults(run=_report)
 
-    doctor = commands.add_parser("doctor", help="check this installation")
+    doctor = commands.add_parser("doctor", help="check this installation; with dataset=…, every file of a data set")
+    _add_overrides(doctor, "dataset=folders dataset.root=FOLDER …; nothing: the installation")
+    doctor.add_argument("--out", help="folder for the findings as text and JSON, and for a list of what to leave out")
+    doctor.add_argument("--workers", type=int, metavar="N", help="processes that read files (one a core)")
     doctor.set_defaults(run=_doctor)
     return parser
 
@@ -212,10 +215,19 @@ def _report(options: argparse.Namespace) -> None:
     print(f"\n{options.out}")
 
 
-def _doctor(_: argparse.Namespace) -> None:
-    from residual_ssl.commands.doctor import diagnose
+def _doctor(options: argparse.Namespace) -> None:
+    from residual_ssl.commands.doctor import diagnose, examination_text, examine, write_examination
 
-    print(diagnose())
+    if not options.overrides:
+        print(diagnose())
+        return
+    found = examine(options.overrides, workers=options.workers, config_dir=options.config_dir)
+    out = None if options.out is None else Path(options.out)
+    if out is not None:
+        write_examination(found, out)
+    print(examination_text(found, out))
+    if found.faults:
+        raise IncompleteError(f"{len(found.faults)} faults in this data set")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,15 @@ class ConfigError(ResidualSSLError, ValueError):
 
 
 class DataError(ResidualSSLError, ValueError):
-    """An image, a mask, a split or a dataset that contradicts its specification."""
+    """An image, a mask, a split or a dataset that contradicts its specification.
+
+    Attributes:
+        kind: of fault, a word or two, where one file is at fault: ``"truncated"``, ``"size"``, ``"ids"`` …; else empty.
+    """
+
+    def __init__(self, message: str = "", kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class MissingDataError(ResidualSSLError, FileNotFoundError):

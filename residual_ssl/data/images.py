@@ -21,6 +21,14 @@ _UNREADABLE = (
     *(TypeError, LookupError, AttributeError, OverflowError),  # of damaged tags, in TIFF files above all
 )
 
+# What Pillow and the system say of a file, as the kind of fault.
+_SAID = {
+    "truncated": "truncated",
+    "not enough": "truncated",
+    "decompression bomb": "too large",
+    "permission denied": "permission",
+}
+
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L")
 # How TIFF files with further bands are coded; the padding of bitmaps has another name.
 _OTHER_BANDS = ("RGBX", "RGBXX", "RGBXXX")
@@ -66,12 +74,13 @@ def _check_content(image: Image.Image, name: str) -> None:
     coding = _coding(image)
     if image.mode in _DEEP_MODES or ";16" in coding or ";12" in coding:
         deep = image.mode if image.mode in _DEEP_MODES else coding
-        raise DataError(f"{name}: image of mode {deep}, expected 8 bits per channel; convert it first")
+        raise DataError(f"{name}: image of mode {deep}, expected 8 bits per channel; convert it first", "bit depth")
     if coding in _OTHER_BANDS:
-        raise DataError(f"{name}: image with a fourth band that is no alpha, expected RGB; keep three bands")
+        raise DataError(f"{name}: image with a fourth band that is no alpha, expected RGB; keep three bands", "bands")
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
-        raise DataError(f"{name}: file with {pages} pages, expected one image; save the pages as files of their own")
+        said = f"{name}: file with {pages} pages, expected one image; save the pages as files of their own"
+        raise DataError(said, "pages")
 
 
 def exif_orientation(file: str | Path | BinaryIO) -> int:
@@ -102,13 +111,15 @@ def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
         with Image.open(file) as mask:
             coding = _coding(mask)
             if (pages := getattr(mask, "n_frames", 1)) > 1:
-                raise DataError(f"{name or file}: file with {pages} pages, expected one mask; save the pages apart")
+                said = f"{name or file}: file with {pages} pages, expected one mask; save the pages apart"
+                raise DataError(said, "pages")
             if coding == _DEEP_COLOUR:
                 return _first_of_deep(mask, file)
             if mask.mode not in _ID_MODES:
                 raise DataError(
                     f"{name or file}: mask of mode {mask.mode}, expected one channel of ids (L, P, I or 1); convert "
-                    "colours to class ids first, or point the masks folder at the id files"
+                    "colours to class ids first, or point the masks folder at the id files",
+                    "mode",
                 )
             ids = np.array(mask)
     except DataError:
@@ -165,6 +176,6 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 def _unreadable(path: str, what: str, error: Exception) -> DataError | MissingDataError:
     if isinstance(error, FileNotFoundError):
         return MissingDataError(f"{path}: no such {what} file")
-    return DataError(
-        f"{path}: the {what} cannot be read, {str(error) or type(error).__name__}; restore or remove the file"
-    )
+    said = str(error) or type(error).__name__
+    kind = next((kind for word, kind in _SAID.items() if word in said.lower()), "unreadable")
+    return DataError(f"{path}: the {what} cannot be read, {said}; restore or remove the file", kind)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -76,6 +77,11 @@ class SegmentationSource(Protocol):
     def validation(self) -> Samples: ...
 
 
+def files_of(samples: Any, index: int) -> tuple[Path | None, Path | None]:
+    """The image file and the mask file of a sample; None for each that there is not: rows of tables, arrays."""
+    return samples.files(index) if hasattr(samples, "files") else (None, None)
+
+
 def check_same_size(image: Tensor, mask: Tensor | None, image_name: str, mask_name: str) -> None:
     """Check that an image ``(3, H, W)`` and its mask ``(H, W)`` are of one size.
 
@@ -85,7 +91,8 @@ def check_same_size(image: Tensor, mask: Tensor | None, image_name: str, mask_na
     if mask is not None and mask.shape != image.shape[1:]:
         raise DataError(
             f"{image_name} is {_size(image.shape)} and its mask {mask_name} {_size(mask.shape)}; expected the same "
-            "size (an image is turned by its EXIF orientation, a mask is not)"
+            "size (an image is turned by its EXIF orientation, a mask is not)",
+            "size",
         )
 
 
@@ -110,7 +117,8 @@ def check_upright(mask: Tensor | None, orientation: int, image_name: str, mask_n
     raise DataError(
         f"{image_name}: has the EXIF orientation {orientation}, by which it is turned when it is read; whether its "
         f"mask {mask_name} is to be turned too cannot be seen from their sizes. Store the image upright (as "
-        "ImageMagick's mogrify -auto-orient does), and the mask to match"
+        "ImageMagick's mogrify -auto-orient does), and the mask to match",
+        "orientation",
     )
 
 

@@ -101,7 +101,8 @@ class DatasetSpec:
             raise DataError(
                 f"{source}: label ids {_ranges(found)} are not in the dataset specification, which knows "
                 f"{_ranges(known.tolist())}; give label_map with every raw id, e.g. {{…, {found[0]}: "
-                f"{self.ignore_index}}} to ignore one, or correct the mask"
+                f"{self.ignore_index}}} to ignore one, or correct the mask",
+                "ids",
             )
         return target[position][where]
 

@@ -355,7 +355,7 @@ def test_two_images_of_one_stem_are_ambiguous(root: Path) -> None:
         (b"a b c\n", "line 1: got 3 columns"),
         (b"# only this\n\n", "empty"),
         (b"a\nb\na\n", "a listed more than once"),
-        (b"\xff\xfe", "UTF-8"),
+        (b"\xff\xff", "UTF-8"),
     ],
 )
 def test_faults_of_a_split_list(tmp_path: Path, content: bytes, message: str) -> None:
@@ -382,3 +382,20 @@ def test_camvid_is_read_whole(shared_data: Path) -> None:
     seen = torch.cat([mask.flatten() for mask in masks if mask is not None]).unique().tolist()
     assert seen == [*range(11), 255]
     assert source.unlabelled[0].image.shape == (3, 360, 480)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_in_the_encodings_of_editors_are_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\ta.png\r\nгод/é.jpg\r\n", encoding=encoding, newline="")
+    assert read_list(tmp_path / "list.txt") == [("a.jpg", "a.png"), ("год/é.jpg", None)]
+
+
+def test_images_of_a_list_are_left_out_of_every_subset(root: Path) -> None:
+    whole = _folders(root)
+    entry = whole.unlabelled.entry(0).image
+    (root / "bad.txt").write_text(f"{entry}\nval/never there.png\n")
+    left = _folders(root, leave_out="bad.txt")
+    assert len(left.labelled) + len(left.unlabelled) == len(whole.labelled) + len(whole.unlabelled) - 1
+    assert entry not in {left.unlabelled.entry(i).image for i in range(len(left.unlabelled))}
+    with pytest.raises(MissingDataError, match=r"no.txt: no such list of names"):
+        _folders(root, leave_out="no.txt")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.folder_sets import folder_config, write_folders
+from helpers.tiff_files import write_tiff
 from PIL import Image
 
 from residual_ssl import train
@@ -17,39 +18,14 @@ from residual_ssl.tasks.segmentation import WeakGeometry
 SIZE = (12, 16)
 
 
-def _tiff(path: Path, samples: int, bits: int) -> None:
-    import struct
-
-    pixels = np.random.default_rng(0).integers(0, 2**bits, (*SIZE, samples)).astype("<u2" if bits == 16 else "u1")
-    values = struct.pack(f"<{samples}H", *[bits] * samples)
-    tags = [(256, 4, 1, SIZE[1]), (257, 4, 1, SIZE[0]), (258, 3, samples, None), (259, 3, 1, 1), (262, 3, 1, 2),
-            (273, 4, 1, 8), (277, 3, 1, samples), (278, 4, 1, SIZE[0]), (279, 4, 1, pixels.nbytes),
-            (284, 3, 1, 1)]  # fmt: skip
-    tags += [(338, 3, 1, 0)] if samples == 4 else []
-    start = 8 + pixels.nbytes
-    entries = b"".join(
-        struct.pack("<HHII", tag, kind, count, start + 6 + 12 * len(tags) if value is None else value)
-        for tag, kind, count, value in tags
-    )
-    path.write_bytes(
-        b"II*\0"
-        + struct.pack("<I", start)
-        + pixels.tobytes()
-        + struct.pack("<H", len(tags))
-        + entries
-        + bytes(4)
-        + values
-    )
-
-
 def _pages(path: Path) -> None:
     pages = [Image.fromarray(np.full((*SIZE, 3), value, np.uint8)) for value in (10, 200)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
 
 
 MISREAD: dict[str, tuple[str, Callable[[Path], None], str]] = {
-    "16-bit colour": ("a.tif", lambda path: _tiff(path, 3, 16), r"expected 8 bits per channel"),
-    "fourth band": ("a.tif", lambda path: _tiff(path, 4, 8), r"fourth band that is no alpha"),
+    "16-bit colour": ("a.tif", lambda path: write_tiff(path, SIZE, 3, 16), r"expected 8 bits per channel"),
+    "fourth band": ("a.tif", lambda path: write_tiff(path, SIZE, 4, 8), r"fourth band that is no alpha"),
     "pages of a TIFF": ("a.tif", _pages, r"2 pages, expected one image"),
     "frames of a GIF": ("a.gif", _pages, r"2 pages, expected one image"),
     "16-bit grey": (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from residual_ssl.data.classification.classified import ClassifiedSample, class_ids
 from residual_ssl.data.images import read_image
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
-from residual_ssl.data.splits.lists import ListEntry, read_list, some
+from residual_ssl.data.splits.lists import ListEntry, read_list, read_names, some
 from residual_ssl.errors import DataError, MissingDataError
 
 
@@ -24,6 +24,9 @@ class ClassFolders:
             found by the folder of the path; an id in a second column, which DomainNet and the common lists of Office
             have, is not read.
 
+        leave_out: a text file of images to leave out, by their paths below ``root``, one a line: as
+            ``residual-ssl doctor`` writes it.
+
     Raises:
         MissingDataError: a folder or a list that is not there.
         ConfigError: classes without a folder.
@@ -36,12 +39,20 @@ class ClassFolders:
     """
 
     def __init__(
-        self, root: str | Path, classes: Sequence[str], folder: str = ".", *, listed: str | Path | None = None
+        self,
+        root: str | Path,
+        classes: Sequence[str],
+        folder: str = ".",
+        *,
+        listed: str | Path | None = None,
+        leave_out: str | Path | None = None,
     ) -> None:
         self._root = Path(root)
         place = Path(os.path.normpath(self._root / folder))
         source = str(place if listed is None else listed)
-        self._names = _found(self._root, place) if listed is None else _listed(self._root, Path(listed))
+        left_out = frozenset() if leave_out is None else read_names(leave_out)
+        names = _found(self._root, place) if listed is None else _listed(self._root, Path(listed), left_out)
+        self._names = [name for name in names if name not in left_out]
         own = [Path(name).parent.name for name in self._names]
         self.labels = class_ids(own, classes, sorted(set(own)), source)
 
@@ -55,6 +66,10 @@ class ClassFolders:
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(self._names[index], None)
 
+    def files(self, index: int, /) -> tuple[Path, Path | None]:
+        """The image file of a sample; there is no mask."""
+        return self._root / self._names[index], None
+
 
 def _found(root: Path, place: Path) -> list[str]:
     """Paths below the root of the images in the folders of a folder."""
@@ -67,7 +82,7 @@ def _found(root: Path, place: Path) -> list[str]:
     names = []
     for folder in sorted(entry for entry in place.iterdir() if entry.is_dir()):
         for name in sorted(os.listdir(folder)):
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".") and (folder / name).is_file():
                 names.append((folder / name).relative_to(root).as_posix())
     if not names:
         raise DataError(
@@ -77,8 +92,8 @@ def _found(root: Path, place: Path) -> list[str]:
     return names
 
 
-def _listed(root: Path, path: Path) -> list[str]:
-    names = [entry.image for entry in read_list(path)]
+def _listed(root: Path, path: Path, left_out: Collection[str]) -> list[str]:
+    names = [entry.image for entry in read_list(path) if entry.image not in left_out]
     lost = [name for name in names if not (root / name).is_file()]
     if lost:
         raise DataError(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from residual_ssl.data.samples import OUTSIDE
+from residual_ssl.data.samples import OUTSIDE, files_of
 from residual_ssl.data.splits.lists import ListEntry, some
 from residual_ssl.errors import ConfigError
 
@@ -133,6 +134,10 @@ class ClassifiedSubset:
     def entry(self, index: int, /) -> ListEntry:
         return self._samples.entry(self._indices[index])
 
+    def files(self, index: int, /) -> tuple[Path | None, Path | None]:
+        """Files of a sample, where the other sequence has files."""
+        return files_of(self._samples, self._indices[index])
+
 
 class JoinedSamples:
     """The samples of several sequences, one after the other.
@@ -158,6 +163,10 @@ class JoinedSamples:
     def entry(self, index: int, /) -> ListEntry:
         part, own = self._places[index]
         return part.entry(own)
+
+    def files(self, index: int, /) -> tuple[Path | None, Path | None]:
+        """Files of a sample, where its sequence has files."""
+        return files_of(*self._places[index])
 
 
 def class_ids(

@@ -48,6 +48,10 @@ class FolderSamples:
         path = self._pairs[index][1]
         return None if path is None else self._spec.encode(read_mask(path), str(path))
 
+    def files(self, index: int) -> tuple[Path, Path | None]:
+        """The image file of a sample and its mask file, if it has one."""
+        return self._pairs[index]
+
     def entry(self, index: int) -> ListEntry:
         """The line of a sample in a split list: paths relative to the root."""
         image, mask = self._pairs[index]

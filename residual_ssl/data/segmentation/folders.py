@@ -10,7 +10,7 @@ from typing import cast
 from residual_ssl.data.segmentation.folder_samples import FolderSamples
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES, FolderPair, Pairs, image_files
 from residual_ssl.data.spec import DatasetSpec
-from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, read_list, some
+from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, read_list, read_names, some
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 _FOLDER_KEYS = ("images", "masks", "list")
@@ -42,9 +42,11 @@ class ImageFolders:
         mask_paths: replacements that turn an image's path relative to ``root`` into its mask's, as
             ``{"images/": "annotations/", ".jpg": ".png"}``: where masks neither have their image's stem nor lie where
             the lists say, whose second column they overrule.
+        leave_out: a text file of images that are in no subset, by their paths below ``root``, one a line, whether they
+            are still there or not: as ``residual-ssl doctor`` writes it.
         seed: of the draw.
 
-    Split lists are looked for below ``root``, then in the working directory.
+    Lists are looked for below ``root``, then in the working directory.
 
     Attributes ``spec``, ``labelled``, ``unlabelled``, ``validation``: see :class:`SegmentationSource`. ``unlabelled``
     is empty where all images are labelled.
@@ -79,6 +81,7 @@ class ImageFolders:
         unlabelled_images: str | None = None,
         unlabelled_truth: bool = False,
         mask_paths: Mapping[str, str] | None = None,
+        leave_out: str | Path | None = None,
         seed: int = 0,
     ) -> None:
         listed = labelled if isinstance(labelled, (str, Path)) and labelled != "all" else None
@@ -87,6 +90,7 @@ class ImageFolders:
         self.spec = spec
         self.root = Path(os.path.abspath(Path(root).expanduser()))
         self._mask_paths = mask_paths or {}
+        self._left_out = frozenset() if leave_out is None else read_names(self._list_file(leave_out, "list of names"))
 
         folders = self._scan(train)
         validation_pairs: Pairs = {}
@@ -109,7 +113,8 @@ class ImageFolders:
             unlabelled_pairs = {image: mask for image, mask in pool.items() if image not in labelled_pairs}
         if unlabelled_images is not None:
             further = image_files(self.root, unlabelled_images, IMAGE_SUFFIXES)
-            unlabelled_pairs |= {image: None for image in further if image not in unlabelled_pairs}
+            kept = (image for image in further if self._name(image) not in self._left_out)
+            unlabelled_pairs |= {image: None for image in kept if image not in unlabelled_pairs}
 
         masks = {mask for pairs in (labelled_pairs, validation_pairs, pool) for mask in pairs.values()}
         unlabelled_pairs = {image: mask for image, mask in unlabelled_pairs.items() if image not in masks}
@@ -133,17 +138,27 @@ class ImageFolders:
         self.validation = FolderSamples(validation_pairs, spec, self.root)
 
     def _scan(self, folders: Folders) -> FolderPair:
-        return FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)
+        found = FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)
+        return found.without({self.root / name for name in self._left_out})
 
     def _subset(self, pair: FolderPair, folders: Folders, *, masks: bool = True) -> Pairs:
         chosen = folders.get("list")
         return pair.all(masks=masks) if chosen is None else self._listed(pair, chosen, masks=masks)
 
     def _listed(self, folders: FolderPair, path: str | Path, *, masks: bool = True) -> Pairs:
+        found = self._list_file(path)
+        entries = [entry for entry in read_list(found) if entry.image.replace("\\", "/") not in self._left_out]
+        listed = folders.listed(entries, str(found), masks=masks)
+        return {image: mask for image, mask in listed.items() if self._name(image) not in self._left_out}
+
+    def _list_file(self, path: str | Path, what: str = "split list") -> Path:
         found = next((p for p in (self.root / path, Path(path).absolute()) if p.is_file()), None)
         if found is None:
-            raise MissingDataError(f"{path}: no such split list, neither in {self.root} nor in {Path.cwd()}")
-        return folders.listed(read_list(found), str(found), masks=masks)
+            raise MissingDataError(f"{path}: no such {what}, neither in {self.root} nor in {Path.cwd()}")
+        return found
+
+    def _name(self, image: Path) -> str:
+        return Path(os.path.relpath(image, self.root)).as_posix()
 
 
 def _check_arguments(train: Folders, validation: Folders | None, *, train_optional: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,6 +84,10 @@ class FolderPair:
             mask_paths,
         )
         return replace(found, images=found._without_masks()) if mask_paths else found
+
+    def without(self, left_out: Collection[Path]) -> FolderPair:
+        """The files but these images."""
+        return replace(self, images={path: key for path, key in self.images.items() if path not in left_out})
 
     def _without_masks(self) -> dict[Path, str]:
         masks = {self._mask(ListEntry(path.name, None), path) for path in self.images}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ def read_list(path: str | Path) -> list[ListEntry]:
     """Read a split list: one image per line, as a path or a stem, with its mask as an optional second column.
 
     Columns are separated by white space, or by tabs alone in a line that has a tab, so that names may hold spaces.
-    Empty lines, lines that begin with ``#`` and a byte order mark are skipped.
+    Empty lines, lines that begin with ``#`` and a byte order mark are skipped; UTF-16 is read where one says so.
 
     Raises:
         MissingDataError: no such file.
@@ -31,16 +32,8 @@ def read_list(path: str | Path) -> list[ListEntry]:
 
     Source: the lists of U2PL and UniMatch, ``JPEGImages/x.jpg SegmentationClass/x.png``.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise MissingDataError(f"{path}: no such split list") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: the split list cannot be read, {error}; expected UTF-8 text") from error
     entries = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+    for number, line in _lines(path, "split list"):
         columns = [c.strip() for c in line.strip().split("\t")] if "\t" in line.strip() else line.split()
         if len(columns) > 2:
             raise DataError(
@@ -54,6 +47,30 @@ def read_list(path: str | Path) -> list[ListEntry]:
     if repeated:
         raise DataError(f"{path}: {some(repeated)} listed more than once; keep one line each")
     return entries
+
+
+def read_names(path: str | Path) -> set[str]:
+    """The names of samples in a text file, one a line, spaces and all; none in an empty file.
+
+    Raises:
+        MissingDataError: no such file.
+        DataError: a file that is not text.
+    """
+    return {line.strip() for _, line in _lines(path, "list of names")}
+
+
+def _lines(path: str | Path, what: str) -> list[tuple[int, str]]:
+    """The lines of a text file that are neither empty nor comments, with their numbers."""
+    try:
+        content = Path(path).read_bytes()
+        encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        lines = content.decode(encoding).splitlines()
+    except FileNotFoundError as error:
+        raise MissingDataError(f"{path}: no such {what}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: the {what} cannot be read, {error}; expected UTF-8 text") from error
+    numbered = enumerate(lines, start=1)
+    return [(number, line) for number, line in numbered if line.strip() and not line.lstrip().startswith("#")]
 
 
 def draw_labelled(names: Collection[str], count: int, seed: int) -> list[str]:

@@ -46,10 +46,10 @@ def stored_run(settings: Settings) -> dict[str, Any] | None:
     path, stored = found
     checkpoint.require_continuable(stored, path)
     defaults = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
-    old, new = {**defaults, **stored["config"]}, asdict(settings)
-    changed = sorted(key for key in new if key not in _FREE and old.get(key) != new[key])
+    old, new = _given({**defaults, **stored["config"]}), _given(asdict(settings))
+    changed = sorted(key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key))
     if changed:
-        lines = [line for key in changed for line in differences(old.get(key), new[key], key)]
+        lines = [line for key in changed for line in differences(old.get(key), new.get(key), key)]
         more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
         raise ConfigError(
             "\n".join(
@@ -62,6 +62,13 @@ def stored_run(settings: Settings) -> dict[str, Any] | None:
             )
         )
     return stored
+
+
+def _given(config: Any) -> Any:
+    """A configuration without what is null: an argument that came later, and is not given, changes nothing."""
+    if isinstance(config, Mapping):
+        return {key: _given(value) for key, value in config.items() if value is not None}
+    return [_given(value) for value in config] if isinstance(config, list | tuple) else config
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[str]:
