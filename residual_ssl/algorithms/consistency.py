@@ -121,8 +121,8 @@ class ConsistencyAlgorithm(Algorithm):
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
         shown = self._shown(model, task, unlabelled["input"], selection, labelled)
         for name, branch in self._branches():
-            own = logits[start:] if perturbed is None or name != self.feature else perturbed
-            prediction, chosen = shown.get(name, (own, selection))
+            of_plain = logits[start:] if perturbed is None or name != self.feature else perturbed
+            prediction, chosen = shown.get(name, (of_plain, selection))
             terms[name] = branch.term(prediction, chosen, unlabelled.get("valid"))
         loss = self.labelled_weight * terms["labelled"]
         for name, branch in self._branches():
@@ -146,14 +146,14 @@ class ConsistencyAlgorithm(Algorithm):
             logits, perturbed = both.split([len(batch), len(batch) - start])
         return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
 
-    def _select(self, plain: Tensor, own: Tensor, unlabelled: Batch) -> Selection:
+    def _select(self, plain: Tensor, students: Tensor, unlabelled: Batch) -> Selection:
         """What teaches, from the plain view and the student's logits of it."""
         assert self.selector is not None
         teacher = self.teacher if self.ema_teaches else None
-        taught = own if teacher is None else teacher(plain)
+        teaching = students if teacher is None else teacher(plain)
         evidence: dict[str, Tensor | None] = {"truth": unlabelled.get("truth"), "second": None, "earlier": None}
         if teacher is not None:
-            evidence["second"] = own
+            evidence["second"] = students
             if "earlier" in self.selector.needs.evidence:
                 evidence["earlier"] = teacher.earlier(plain)
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
@@ -163,7 +163,7 @@ class ConsistencyAlgorithm(Algorithm):
                     f"algorithm.selector: {type(self.selector).__name__} judges by {_EVIDENCE[name][0]}, of which "
                     f"there is none here; {_EVIDENCE[name][1]}"
                 )
-        return self.selector(taught, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
+        return self.selector(teaching, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
 
     def _shown(
         self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch

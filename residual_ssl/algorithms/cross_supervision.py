@@ -96,22 +96,22 @@ class CrossSupervision(Algorithm):
         x = task.view(labelled["input"], "labelled")
         plain = task.view(unlabelled["input"], "plain")
         both = model(torch.cat([x, plain]))
-        supervised, free = both[:, : len(x)], both[:, len(x) :]
+        supervised, of_unlabelled = both[:, : len(x)], both[:, len(x) :]
         with torch.no_grad():
             self.selector.update_from_labels(supervised[0].detach(), target, task.ignore_index)
         valid = unlabelled.get("valid")
         if valid is None:
-            valid = torch.ones((len(plain), *free.shape[3:]), dtype=torch.bool, device=free.device)
+            valid = torch.ones((len(plain), *of_unlabelled.shape[3:]), dtype=torch.bool, device=of_unlabelled.device)
         if self.branch is None:
             valid = torch.cat([target != task.ignore_index, valid])
             crossed, shown = self._cross(both, valid), len(x)
-            terms = [selected_cross_entropy(own, chosen) for own, chosen in zip(both, crossed, strict=True)]
+            terms = [selected_cross_entropy(logits, chosen) for logits, chosen in zip(both, crossed, strict=True)]
             selection = crossed[0].map(lambda points: points[shown:])
         else:
-            crossed = self._cross(free, valid)
+            crossed = self._cross(of_unlabelled, valid)
             selection = crossed[0]
             terms = self._perturbed_terms(model, task, unlabelled["input"], crossed, labelled)
-        losses = [task.supervised_loss(own, target) for own in supervised]
+        losses = [task.supervised_loss(logits, target) for logits in supervised]
         loss = losses[0] + losses[1] + self.weight * (terms[0] + terms[1])
         named = {"labelled": losses[0] + losses[1], "crossed": terms[0] + terms[1]}
         return StepOutput(loss, {name: term.detach() for name, term in named.items()}, selection)
@@ -121,8 +121,8 @@ class CrossSupervision(Algorithm):
         """What teaches the first network, from the second, and the other way round."""
         logits = logits.detach()
         return [
-            self.selector(other, valid, **({"second": own} if self.selector.needs.evidence else {}))
-            for own, other in ((logits[0], logits[1]), (logits[1], logits[0]))
+            self.selector(other, valid, **({"second": taught_logits} if self.selector.needs.evidence else {}))
+            for taught_logits, other in ((logits[0], logits[1]), (logits[1], logits[0]))
         ]
 
     def _perturbed_terms(
@@ -134,5 +134,5 @@ class CrossSupervision(Algorithm):
         x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
         with frozen_running_statistics(model):
             predictions = model(x)
-        taught = [self.branch.mixed(chosen, box, task.num_classes) for chosen in crossed]
-        return [self.branch.loss(own, chosen) for own, chosen in zip(predictions, taught, strict=True)]
+        mixed = [self.branch.mixed(chosen, box, task.num_classes) for chosen in crossed]
+        return [self.branch.loss(logits, chosen) for logits, chosen in zip(predictions, mixed, strict=True)]

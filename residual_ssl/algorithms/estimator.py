@@ -117,10 +117,10 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
                 selector.update_from_labels(self._logits(known), torch.from_numpy(codes))
                 with torch.no_grad():
                     selection: Selection = selector(self._logits(unknown))
-                taught = taught_rows(selection)
-                rows = np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)[taught.row]])
-                labels = np.concatenate([y[labelled], self.classes_[taught.label]])
-                weight = np.concatenate([np.ones(len(codes)), taught.weight])
+                selected = selected_rows(selection)
+                rows = np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)[selected.row]])
+                labels = np.concatenate([y[labelled], self.classes_[selected.label]])
+                weight = np.concatenate([np.ones(len(codes)), selected.weight])
                 self.estimator_ = _fitted(estimator, _safe_indexing(X, rows), labels, weight)
                 coverage.append(selection.coverage.item())
             self.weight_[~labelled] = selection.weight.double().numpy()
@@ -142,8 +142,8 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        own = get_tags(self._classifier()).input_tags
-        tags.input_tags.sparse, tags.input_tags.allow_nan = own.sparse, own.allow_nan
+        inner_tags = get_tags(self._classifier()).input_tags
+        tags.input_tags.sparse, tags.input_tags.allow_nan = inner_tags.sparse, inner_tags.allow_nan
         return tags
 
     def _classifier(self) -> Any:
@@ -250,7 +250,7 @@ class TaughtRows(NamedTuple):
     weight: NDArray[np.float64]
 
 
-def taught_rows(selection: Selection) -> TaughtRows:
+def selected_rows(selection: Selection) -> TaughtRows:
     """A selection of points without spatial dimensions as weighted rows with hard labels.
 
     The weighted cross-entropy of these rows is that of the selection: a soft target ``t`` of weight ``w`` becomes a row
@@ -261,7 +261,7 @@ def taught_rows(selection: Selection) -> TaughtRows:
 
     Example:
         >>> from residual_ssl import FixedThreshold
-        >>> taught_rows(FixedThreshold(0.9)(torch.tensor([[0.0, 0.0], [0.0, 4.0]])))
+        >>> selected_rows(FixedThreshold(0.9)(torch.tensor([[0.0, 0.0], [0.0, 4.0]])))
         TaughtRows(row=array([1]), label=array([1]), weight=array([1.]))
     """
     if selection.target is None:

@@ -120,8 +120,8 @@ def _exported(
 
 def _traced(network: nn.Module, example: Tensor, axes: Sequence[str]) -> Any:
     """The network as an ``onnx.ModelProto`` with axes of these names, and the batch, of any size."""
-    free = {0: "batch", **dict(enumerate(axes, start=2))}
-    dynamic = dict.fromkeys(free, torch.export.Dim.DYNAMIC)  # type: ignore[attr-defined]
+    free_axes = {0: "batch", **dict(enumerate(axes, start=2))}
+    dynamic = dict.fromkeys(free_axes, torch.export.Dim.DYNAMIC)  # type: ignore[attr-defined]
     # A batch of one would be taken for a constant.
     arguments = (torch.stack([example, example]),)
     try:
@@ -141,7 +141,7 @@ def _traced(network: nn.Module, example: Tensor, axes: Sequence[str]) -> Any:
             f"onnx: {type(network).__name__} cannot be exported ({_first_line(error)}); nothing was written"
         ) from error
     model = program.model_proto
-    _rename_axes(model.graph, free)
+    _rename_axes(model.graph, free_axes)
     # The exporter's notes quote the source line of every node, with the paths of this machine.
     del model.graph.metadata_props[:]
     for node in model.graph.node:

@@ -65,7 +65,7 @@ def predict(
     written: list[Path] = []
     failed: dict[Path, str] = {}
     whole: dict[Path, Tensor] = {}
-    place = WrittenFiles(Path(out))
+    written_files = WrittenFiles(Path(out))
     for file, name in zip(files, result_names(files), strict=True):
         try:
             sample = trained.task.read(file).to(trained.device)
@@ -86,13 +86,13 @@ def predict(
             continue
         for kind, picture in drawn.items():
             target = Path(out) / name
-            path = place.claim(target.with_name(f"{target.name}_{kind}.png"))
+            path = written_files.claim(target.with_name(f"{target.name}_{kind}.png"))
             with atomic_file(path, "prediction") as opened:
                 picture.save(opened, format="PNG")
             written.append(path)
     if whole:
         together = torch.cat(list(whole.values()))
-        path = place.claim(Path(out) / TABLE_NAME)
+        path = written_files.claim(Path(out) / TABLE_NAME)
         write_table(path, list(whole), together, selector(together), trained.task.class_names)
         written.append(path)
     if failed:

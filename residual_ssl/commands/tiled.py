@@ -51,12 +51,12 @@ def tiled_selection(
             rows, columns = _Span(top, tile, height), _Span(left, tile, width)
             logits = task.predict(model, sample[:, rows.padded, columns.padded].unsqueeze(0))
             logits = logits[..., rows.kept, columns.kept]
-            place = (rows.place, columns.place)
-            label[place] = logits[0].argmax(0).cpu()
+            window = (rows.place, columns.place)
+            label[window] = logits[0].argmax(0).cpu()
             found = selector.features(logits, None) if whole else selector(logits)
             for name in JudgedPoints._fields if whole else _MAPS:
                 value: Tensor = getattr(found, name)[0].cpu()
-                maps.setdefault(name, torch.zeros(height, width, dtype=value.dtype))[place] = value
+                maps.setdefault(name, torch.zeros(height, width, dtype=value.dtype))[window] = value
     values: dict[str, Any] = {name: value.unsqueeze(0) for name, value in maps.items()}
     if whole:
         no_logits = torch.empty(0)

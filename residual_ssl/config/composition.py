@@ -50,9 +50,9 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     plain, choices = _composed("train", overrides, config_dir)
     if plain["run_dir"] is None:
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
-        place = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
-        place += ["-".join(str(plain[domain]) for domain in _DOMAINS)] if "target" in plain else []
-        plain["run_dir"] = "/".join(["runs", *place, "-".join([*names, str(plain["seed"])])])
+        parts = [choices["dataset"], *([str(split)] if (split := plain["dataset"].get("split")) else [])]
+        parts += ["-".join(str(plain[domain]) for domain in _DOMAINS)] if "target" in plain else []
+        plain["run_dir"] = "/".join(["runs", *parts, "-".join([*names, str(plain["seed"])])])
     _make_roots_absolute(plain)
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
     for group in ("dataset", "model", "selector", "loss", "mix", *_DOMAINS):
@@ -166,8 +166,8 @@ def _hydra_composed(name: str | None, overrides: list[str], config_dir: str | Pa
     from hydra.core.global_hydra import GlobalHydra
 
     if config_dir is not None:
-        place = quoted(f"file://{_existing(config_dir).resolve()}")
-        overrides = [*overrides, f"hydra.searchpath=[{place}]"]
+        location = quoted(f"file://{_existing(config_dir).resolve()}")
+        overrides = [*overrides, f"hydra.searchpath=[{location}]"]
     GlobalHydra.instance().clear()
     with initialize_config_module(_GROUPS, version_base="1.3"):
         composed = hydra_compose(name, overrides=overrides, return_hydra_config=True)
@@ -209,23 +209,23 @@ def _replaced_length(overrides: Sequence[str]) -> list[str]:
     return [f"{'epochs' if given == ['steps'] else 'steps'}=null"] if len(given) == 1 else []
 
 
-def _missing(config: Any, place: str = "") -> list[str]:
+def _missing(config: Any, path: str = "") -> list[str]:
     """Keys whose value is Hydra's mark for "to be given"."""
     if config == "???":
-        return [place]
+        return [path]
     items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
-    return [key for name, value in items for key in _missing(value, f"{place}.{name}".lstrip("."))]
+    return [key for name, value in items for key in _missing(value, f"{path}.{name}".lstrip("."))]
 
 
-def _resolvers(config: Any, place: str = "") -> list[str]:
+def _resolvers(config: Any, path: str = "") -> list[str]:
     """Values that ask for something outside the configuration: it is written to files, and secrets with it."""
     if isinstance(config, str) and (name := _OUTSIDE.search(config)):
         return [
-            f"{place}: got {config!r}, which reads {name.group(1)!r} from outside the configuration; a run stores its "
+            f"{path}: got {config!r}, which reads {name.group(1)!r} from outside the configuration; a run stores its "
             'configuration in files, so give the value itself (in a shell, "key=$VARIABLE")'
         ]
     items: Any = config.items() if isinstance(config, dict) else enumerate(config) if isinstance(config, list) else ()
-    return [fault for name, value in items for fault in _resolvers(value, f"{place}.{name}".lstrip("."))]
+    return [fault for name, value in items for fault in _resolvers(value, f"{path}.{name}".lstrip("."))]
 
 
 def _one_line(error: Exception) -> str:

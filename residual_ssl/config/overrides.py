@@ -99,13 +99,13 @@ def unknown_key(key: str, config: Mapping[str, Any], top: Sequence[str]) -> str:
     while depth < len(names) - 1 and isinstance(node, Mapping) and isinstance(node.get(names[depth]), Mapping):
         node = node[names[depth]]
         depth += 1
-    place, name = ".".join(names[:depth]), names[depth]
-    prefix = f"{place}." if place else ""
+    parent, name = ".".join(names[:depth]), names[depth]
+    prefix = f"{parent}." if parent else ""
     there = [str(entry) for entry in node if not str(entry).startswith("_")] if isinstance(node, Mapping) else []
     takes = _parameters(node)
     if name in takes and name not in there:
-        return f"{key}: is not among the values that are set; {place} takes it: add it as +{key}=VALUE"
-    known = list(top) if not place else [*dict.fromkeys([*there, *takes])]
+        return f"{key}: is not among the values that are set; {parent} takes it: add it as +{key}=VALUE"
+    known = list(top) if not parent else [*dict.fromkeys([*there, *takes])]
     full = [path for path in _paths(config) if path.rpartition(".")[2] == name]
     close = difflib.get_close_matches(name, known, 1)
     if close:
@@ -113,7 +113,7 @@ def unknown_key(key: str, config: Mapping[str, Any], top: Sequence[str]) -> str:
     if full:
         return f"{key}: no such key; did you mean {full[0]!r}?"
     shown = ", ".join(known[:_LISTED]) + (", …" if len(known) > _LISTED else "")
-    return f"{key}: no such key; {place or 'a configuration'} takes {shown or 'no keys'}"
+    return f"{key}: no such key; {parent or 'a configuration'} takes {shown or 'no keys'}"
 
 
 def _parameters(node: Any) -> list[str]:
@@ -127,11 +127,11 @@ def _parameters(node: Any) -> list[str]:
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
 
 
-def _paths(config: Any, place: str = "") -> list[str]:
+def _paths(config: Any, dotted: str = "") -> list[str]:
     if not isinstance(config, Mapping):
         return []
     found = []
     for name, value in config.items():
-        path = f"{place}.{name}".lstrip(".")
+        path = f"{dotted}.{name}".lstrip(".")
         found += [path, *_paths(value, path)]
     return found

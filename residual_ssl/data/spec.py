@@ -119,7 +119,7 @@ def default_palette(num_classes: int) -> tuple[Colour, ...]:
 
     def channel(index: int, offset: int) -> int:
         # Bits offset, offset+3, … of the class id, most significant first.
-        return sum((index >> 3 * place + offset & 1) << 7 - place for place in range(8))
+        return sum((index >> 3 * bit + offset & 1) << 7 - bit for bit in range(8))
 
     return tuple((channel(i, 0), channel(i, 1), channel(i, 2)) for i in range(num_classes))
 

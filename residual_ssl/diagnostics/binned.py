@@ -92,15 +92,15 @@ def extended(
             f"{name}: got values from {low:g} to {high:g}, expected numbers in [0, 1]; a score of another range ranks "
             "the same after sigmoid"
         )
-    place = score_bin(score)
+    bin_index = score_bin(score)
     if group is not None:
-        place = place + group * BINS
+        bin_index = bin_index + group * BINS
     wide = score.double()
     return BinnedRanking(
-        ranking.total.index_add(0, place, torch.ones_like(place)),
-        ranking.right.index_add(0, place, right.long()),
-        ranking.low.scatter_reduce(0, place, wide, "amin"),
-        ranking.high.scatter_reduce(0, place, wide, "amax"),
+        ranking.total.index_add(0, bin_index, torch.ones_like(bin_index)),
+        ranking.right.index_add(0, bin_index, right.long()),
+        ranking.low.scatter_reduce(0, bin_index, wide, "amin"),
+        ranking.high.scatter_reduce(0, bin_index, wide, "amax"),
     )
 
 

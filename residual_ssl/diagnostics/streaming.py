@@ -169,8 +169,8 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
         self.class_weight = self.class_weight.index_add(0, label, wide)
         self.class_right_weight = self.class_right_weight.index_add(0, label, wide * right)
         # Bins (b/15, (b+1)/15], as published.
-        place = (confidence.double() * _CALIBRATION_BINS).ceil().long().clamp(1) - 1
-        self.calibration_gap = self.calibration_gap.index_add(0, place, confidence.double() - right.double())
+        bin_index = (confidence.double() * _CALIBRATION_BINS).ceil().long().clamp(1) - 1
+        self.calibration_gap = self.calibration_gap.index_add(0, bin_index, confidence.double() - right.double())
         _store(self, "weight", extended(_stored(self, "weight"), weight, right, name="weight"))
         group = torch.where(weight == 1, _FULL, torch.where(weight == 0, _REJECTED, _PARTIAL))
         score = torch.where(group == _PARTIAL, weight, confidence)
@@ -182,7 +182,7 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
             state.cpu().double()
             for state in (self.class_points, self.class_truth, self.class_weight, self.class_right_weight)
         )
-        count, taught = predicted.sum(), right / true
+        count, selected = predicted.sum(), right / true
         return SelectionMetrics(
             points=self.class_points.sum().cpu(),
             coverage=weight.sum() / count,
@@ -190,11 +190,11 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
             trusted=self.class_trusted.sum().cpu().double() / count,
             accuracy=self.weight_right.sum().cpu().double() / count,
             calibration_error=self.calibration_gap.abs().sum().cpu() / count,
-            classes_covered=(taught >= _COVERED).double().sum() / (true > 0).sum(),
+            classes_covered=(selected >= _COVERED).double().sum() / (true > 0).sum(),
             class_points=self.class_points.cpu(),
             class_coverage=weight / predicted,
             class_purity=right / weight,
-            class_taught=taught,
+            class_taught=selected,
             by_weight=ranking_curve(_stored(self, "weight")),
             by_weight_and_confidence=ranking_curve(_stored(self, "weight_and_confidence")),
         )

@@ -121,8 +121,8 @@ def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) 
     for start in range(0, number, _ROWS):
         rows = directions[start : start + _ROWS]
         similarity = rows @ directions.T / temperature
-        own = torch.arange(len(rows), device=rows.device)
-        similarity[own, own + start] = -torch.inf
+        diagonal = torch.arange(len(rows), device=rows.device)
+        similarity[diagonal, diagonal + start] = -torch.inf
         total += torch.special.entr(similarity.softmax(1)).sum(dtype=torch.float64)
     return (total / number / math.log(number - 1)).clamp(max=1)  # up to rounding
 

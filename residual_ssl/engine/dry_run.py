@@ -32,11 +32,11 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     run.show_effective(step)
     device = run.accelerator.device
     labelled, unlabelled = run.batches(step, SkippedSamples())
-    taught, labelled = _peeked(labelled)
-    lines = {"labelled batch": _shapes(taught)}
+    first_labelled, labelled = _peeked(labelled)
+    lines = {"labelled batch": _shapes(first_labelled)}
     if unlabelled is not None:
-        free, unlabelled = _peeked(unlabelled)
-        lines["unlabelled batch"] = _shapes(free)
+        first_unlabelled, unlabelled = _peeked(unlabelled)
+        lines["unlabelled batch"] = _shapes(first_unlabelled)
     run.model.train()
     started = time.perf_counter()
     figures = {name.removeprefix("train/"): v.item() for name, v in run.take_step(step, labelled, unlabelled).items()}

@@ -80,12 +80,12 @@ class _SumByRows(torch.autograd.Function):
         total = coarse.new_zeros(())
         for image, rows in _blocks(coarse, *weight.shape[1:]):
             source, lower, fraction = _between(rows, coarse, weight.shape[1])
-            own = selection.map(lambda x, image=image, rows=rows: x[image, ..., rows, :])  # type: ignore[misc]
+            part = selection.map(lambda x, image=image, rows=rows: x[image, ..., rows, :])  # type: ignore[misc]
             with torch.enable_grad():
                 piece = coarse[image, :, source].detach().requires_grad_(of_coarse)
-                own = replace(own, weight=own.weight.detach().requires_grad_(of_weight))
-                loss = selected_cross_entropy_sum(_enlarged(piece, lower, fraction, weight.shape[2]), own)
-                wanted = [x for x, needed in ((piece, of_coarse), (own.weight, of_weight)) if needed]
+                part = replace(part, weight=part.weight.detach().requires_grad_(of_weight))
+                loss = selected_cross_entropy_sum(_enlarged(piece, lower, fraction, weight.shape[2]), part)
+                wanted = [x for x, needed in ((piece, of_coarse), (part.weight, of_weight)) if needed]
                 found = list(torch.autograd.grad(loss, wanted)) if wanted else []
             total = total + loss.detach()
             if gradients[0] is not None:
@@ -117,9 +117,9 @@ def _between(rows: slice, coarse: Tensor, height: int) -> tuple[slice, Tensor, T
     """The coarse rows that some enlarged rows lie between: all, the lower of each, and how far from it."""
     last, steps = coarse.shape[2] - 1, max(height - 1, 1)
     source = slice(rows.start * last // steps, min((rows.stop - 1) * last // steps + 1, last) + 1)
-    place = torch.arange(rows.start, rows.stop, device=coarse.device) * last
-    fraction = (place % steps).to(coarse.dtype) / steps
-    return source, place // steps - source.start, fraction.unsqueeze(1)
+    position = torch.arange(rows.start, rows.stop, device=coarse.device) * last
+    fraction = (position % steps).to(coarse.dtype) / steps
+    return source, position // steps - source.start, fraction.unsqueeze(1)
 
 
 def _enlarged(piece: Tensor, lower: Tensor, fraction: Tensor, width: int) -> Tensor:

@@ -75,8 +75,10 @@ class DPT(SegmentationModel):
         channels = (256, 512, 1024, 1024) if large else (width // 8, width // 4, width // 2, width)
         fused = 256 if large else width // 6
         self.reassemble = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, own, 1), scale, nn.Conv2d(own, fused, 3, padding=1, bias=False))
-            for own, scale in zip(channels, _scales(channels), strict=True)
+            nn.Sequential(
+                nn.Conv2d(width, width_of_level, 1), scale, nn.Conv2d(width_of_level, fused, 3, padding=1, bias=False)
+            )
+            for width_of_level, scale in zip(channels, _scales(channels), strict=True)
         )
         self.fuse = nn.ModuleList(_Fusion(fused, with_coarser=level < 3) for level in range(4))
         self.classifier = nn.Sequential(

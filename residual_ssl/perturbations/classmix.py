@@ -42,7 +42,7 @@ class ClassMix(nn.Module):
                 f"target: got shape {tuple(target.shape)}, expected (B, *S): ClassMix cuts classes out of samples, and "
                 "a sample with one label has nothing to cut out"
             )
-        own = uniform(count, num_classes, device=target.device)
+        scores = uniform(count, num_classes, device=target.device)
         partners = torch.arange(count, device=target.device) * len(target) // count
         label = target[partners]
         labelled = label != ignore_index
@@ -50,7 +50,7 @@ class ClassMix(nn.Module):
         ids = label.where(labelled, num_classes).flatten(1)
         present = label.new_zeros(count, num_classes + 1).scatter_(1, ids, 1)[:, :num_classes].bool()
         # Absent classes rank last: the first half of those present are the drawn ones.
-        rank = own.masked_fill(~present, 2.0).argsort(1).argsort(1)
+        rank = scores.masked_fill(~present, 2.0).argsort(1).argsort(1)
         drawn = present & (rank < (present.sum(1, keepdim=True) + 1) // 2)
         pasted = drawn.gather(1, ids.clamp(max=num_classes - 1)).view_as(label) & labelled
         return partners, pasted

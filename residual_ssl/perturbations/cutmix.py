@@ -83,9 +83,9 @@ class CutMix(nn.Module):
             >>> CutMix.partners(5, torch.device("cpu"))
             tensor([1, 0, 3, 2, 3])
         """
-        own = torch.arange(batch, device=device)
-        other = own ^ 1
-        return other.where(other < batch, (own - 1).clamp(min=0))
+        indices = torch.arange(batch, device=device)
+        other = indices ^ 1
+        return other.where(other < batch, (indices - 1).clamp(min=0))
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}, area={self.area}, aspect={self.aspect}"

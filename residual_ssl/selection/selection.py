@@ -85,8 +85,8 @@ class Selection:
         theirs = other._tensors()
         by_class = {"target": take_other.unsqueeze(1), "negative": take_other.unsqueeze(1)}
         changes: dict[str, Any] = {
-            name: torch.where(by_class.get(name, take_other), theirs[name], own)
-            for name, own in self._tensors().items()
+            name: torch.where(by_class.get(name, take_other), theirs[name], kept)
+            for name, kept in self._tensors().items()
         }
         return replace(self, **changes)
 

@@ -46,5 +46,5 @@ class ClassifiedDomain:
         self.validation = self.labelled
         if test is not None:
             held_out = test()
-            own = [i for i, label in enumerate(held_out.labels) if label is not None and label >= 0]
-            self.validation = ClassifiedSubset(held_out, own)
+            labelled = [i for i, label in enumerate(held_out.labels) if label is not None and label >= 0]
+            self.validation = ClassifiedSubset(held_out, labelled)

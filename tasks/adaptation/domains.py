@@ -102,8 +102,8 @@ def _classes(domain: Any) -> tuple[str, ...]:
 
 def _check_same(source: tuple[str, ...], target: tuple[str, ...]) -> None:
     if source != target:
-        place = next((i for i, (a, b) in enumerate(zip(source, target, strict=False)) if a != b), None)
-        differ = "" if place is None else f", the first to differ being {source[place]!r} and {target[place]!r}"
+        index = next((i for i, (a, b) in enumerate(zip(source, target, strict=False)) if a != b), None)
+        differ = "" if index is None else f", the first to differ being {source[index]!r} and {target[index]!r}"
         raise ConfigError(
             f"source: has {len(source)} classes and the target {len(target)}{differ}; expected the same in the same "
             "order: map the ids of one to those of the other, and what one of them lacks to its ignore_index"

@@ -78,8 +78,8 @@ class FrozenBackbone:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Features, float32 ``(B, D)`` on the CPU, of images in [0, 1], ``(B, C, H, W)``."""
-        place = next(self.network.parameters()).device
-        features: Tensor = self.network(self.normalisation(images.to(place)))
+        device = next(self.network.parameters()).device
+        features: Tensor = self.network(self.normalisation(images.to(device)))
         return features.float().cpu()
 
     def plain(self, image: Tensor) -> Tensor:
@@ -236,8 +236,8 @@ class _OneView:
     """Takes the place of a weak augmentation: one of the views ``(V, D)``, at random or the first, ``(1, D)``."""
 
     def __call__(self, views: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        place = int(torch.randint(len(views), (), generator=generator))
-        return views[place : place + 1]
+        index = int(torch.randint(len(views), (), generator=generator))
+        return views[index : index + 1]
 
     def plain(self, views: Tensor) -> Tensor:
         return views[:1]

@@ -185,9 +185,9 @@ def _scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, 
         choice = rng.integers(len(digits[1]))
         ink = _enlarged(digits[0][choice], round(8 * rng.uniform(2.6, 3.2) * size / 64))
         shape = _dilated(ink) > _MASK_LEVEL
-        place = _free_place(mask != 0, shape, rng)
-        canvas[place] += ink[..., None] * (_colour(brightness[place][shape], rng) - canvas[place])
-        mask[place][shape] = digits[1][choice]
+        corner = _free_place(mask != 0, shape, rng)
+        canvas[corner] += ink[..., None] * (_colour(brightness[corner][shape], rng) - canvas[corner])
+        mask[corner][shape] = digits[1][choice]
     noisy = canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32)
     return np.clip(noisy, 0, 1), mask
 
@@ -239,10 +239,10 @@ def _free_place(taken: NDArray[np.bool_], shape: NDArray[np.bool_], rng: np.rand
     """Where, of up to 60 random places, the shape covers least of what is taken."""
     best, least = (slice(0), slice(0)), shape.size + 1
     for top, left in rng.integers(0, np.subtract(taken.shape, shape.shape) + 1, size=(60, 2)):
-        place = (slice(top, top + shape.shape[0]), slice(left, left + shape.shape[1]))
-        covered = int(np.count_nonzero(taken[place] & shape))
+        corner = (slice(top, top + shape.shape[0]), slice(left, left + shape.shape[1]))
+        covered = int(np.count_nonzero(taken[corner] & shape))
         if covered < least:
-            best, least = place, covered
+            best, least = corner, covered
         if least == 0:
             break
     return best

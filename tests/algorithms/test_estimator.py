@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from residual_ssl import ConvexSelector, FixedThreshold, SelfTrainingClassifier
-from residual_ssl.algorithms.estimator import taught_rows
+from residual_ssl.algorithms.estimator import selected_rows
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 from residual_ssl.selection import (
     FlexMatchThreshold,
@@ -98,7 +98,7 @@ def test_unlabelled_rows_help_where_the_classes_are_clusters() -> None:
 def test_a_soft_target_becomes_a_row_for_each_class() -> None:
     logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 0.1, 0.0]])
     selection = SharpenedThreshold(threshold=0.5, temperature=0.4)(logits)
-    rows = taught_rows(selection)
+    rows = selected_rows(selection)
     assert selection.target is not None
     np.testing.assert_array_equal(rows.row, [0, 0, 0])
     np.testing.assert_array_equal(rows.label, [0, 1, 2])

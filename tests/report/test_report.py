@@ -178,7 +178,7 @@ def test_the_plane_is_drawn_where_there_is_nothing_to_separate(valid: bool) -> N
     logits = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
     points = torch.full((1, 8, 8), valid)
     selector = ConvexSelector()
-    judged = JudgedSamples(logits, logits, selector(logits, points), None, None, selector, own=True)
+    judged = JudgedSamples(logits, logits, selector(logits, points), None, None, selector, of_run=True)
     figure = plane(judged, selector.partition(logits, points), ignore_index=255)
     figure.savefig(io.BytesIO(), format="png")
     assert ("trusted" in figure.axes[0].get_title()) == valid

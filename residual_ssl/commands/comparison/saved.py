@@ -99,14 +99,14 @@ def _check_unpacked_size(path: Path, key: str, name: str) -> None:
     """Refuse an array that unpacks to more than a part of the memory that is free: it would be unpacked whole."""
     with zipfile.ZipFile(path) as packed:
         size = packed.getinfo(f"{key}.npy").file_size
-    free = psutil.virtual_memory().available
+    available = psutil.virtual_memory().available
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
-        free = min(free, max(0, limit - psutil.Process().memory_info().vms))
-    if size > _SHARE_OF_MEMORY * free:
+        available = min(available, max(0, limit - psutil.Process().memory_info().vms))
+    if size > _SHARE_OF_MEMORY * available:
         raise DataError(
-            f"{name}: {path} unpacks to {size / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free; save it "
-            "as .npy or .safetensors, of which parts are read"
+            f"{name}: {path} unpacks to {size / 2**30:.1f} GiB and {available / 2**30:.1f} GiB of memory are free; "
+            "save it as .npy or .safetensors, of which parts are read"
         )
 
 

@@ -60,15 +60,15 @@ class ExaminedSamples(Dataset[Examined]):
         return len(self.places)
 
     def __getitem__(self, index: int) -> Examined:
-        subset, place = self.places[index]
+        subset, position = self.places[index]
         samples = self.subsets[subset]
-        found = Examined(subset, _name(samples, place))
-        image, mask = files_of(samples, place)
+        found = Examined(subset, _name(samples, position))
+        image, mask = files_of(samples, position)
         files = [self._file(found, path) for path in (image, mask) if path is not None]
         if not all(files):
             return found
         try:
-            pixels, labels = self._read(found, samples, place, None if mask is None else image)
+            pixels, labels = self._read(found, samples, position, None if mask is None else image)
         except (DataError, MissingDataError) as error:
             _add(found, getattr(error, "kind", "") or "unreadable", str(error))
             return found
@@ -98,11 +98,11 @@ class ExaminedSamples(Dataset[Examined]):
         return False
 
     def _read(
-        self, found: Examined, samples: Any, place: int, image: Path | None
+        self, found: Examined, samples: Any, position: int, image: Path | None
     ) -> tuple[Tensor | None, Tensor | None]:
         """Pixels and labels of a sample; what one of its two files says does not hide what the other does."""
         if image is None:
-            sample = samples[place]
+            sample = samples[position]
             label = getattr(sample, "mask", getattr(sample, "label", None))
             return sample.image, label if label is None or isinstance(label, Tensor) else torch.tensor(label)
         pixels = mask = None
@@ -111,11 +111,11 @@ class ExaminedSamples(Dataset[Examined]):
                 if what == "image":
                     pixels = read_image(image)
                 else:
-                    mask = samples.mask(place)
+                    mask = samples.mask(position)
             except (DataError, MissingDataError) as error:
                 _add(found, getattr(error, "kind", "") or "unreadable", str(error))
         if pixels is not None and mask is not None:
-            named = str(image), str(files_of(samples, place)[1])
+            named = str(image), str(files_of(samples, position)[1])
             check_same_size(pixels, mask, *named)
             check_upright(mask, exif_orientation(image), *named)
         return pixels, mask
@@ -140,11 +140,11 @@ def as_they_are(samples: list[Examined]) -> list[Examined]:
     return samples
 
 
-def _name(samples: Any, place: int) -> str:
+def _name(samples: Any, position: int) -> str:
     try:
-        return str(samples.entry(place).image if hasattr(samples, "entry") else samples[place].name)
+        return str(samples.entry(position).image if hasattr(samples, "entry") else samples[position].name)
     except ResidualSSLError:
-        return f"sample {place}"
+        return f"sample {position}"
 
 
 def _add(found: Examined, kind: str, text: str) -> None:

@@ -30,7 +30,7 @@ class JudgedSamples:
         truth: class ids ``(B, *S)``, ``ignore_index`` where unknown; None where no labels exist.
         masked: model input of the algorithm's masked branch with every sample masked; None without such a branch.
         selector: the run's own, or CSL's.
-        own: whether ``selector`` is the run's own.
+        of_run: whether ``selector`` is the run's own.
     """
 
     inputs: Tensor
@@ -39,7 +39,7 @@ class JudgedSamples:
     truth: Tensor | None
     masked: Tensor | None
     selector: Selector
-    own: bool
+    of_run: bool
 
     def known(self, ignore_index: int) -> Tensor:
         """bool ``(B, *S)``: points that are valid and have a known label."""

@@ -61,7 +61,7 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
     task = run.task
     whose = (
         f"of {type(judged.selector).__name__}, the run's own selector"
-        if judged.own
+        if judged.of_run
         else "of CSL, since this run itself uses no pseudo-labels"
     )
     if judged.logits.dim() == 2 and isinstance(task, SheetTask):

@@ -9,7 +9,7 @@ from pathlib import Path
 from residual_ssl.data.classification.classified import ClassifiedSample, class_ids
 from residual_ssl.data.images import read_image
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
-from residual_ssl.data.splits.lists import ListEntry, read_list, read_names, some
+from residual_ssl.data.splits.lists import ListEntry, few, read_list, read_names
 from residual_ssl.errors import DataError, MissingDataError
 
 
@@ -48,13 +48,13 @@ class ClassFolders:
         leave_out: str | Path | None = None,
     ) -> None:
         self._root = Path(root)
-        place = Path(os.path.normpath(self._root / folder))
-        source = str(place if listed is None else listed)
+        directory = Path(os.path.normpath(self._root / folder))
+        source = str(directory if listed is None else listed)
         left_out = frozenset() if leave_out is None else read_names(leave_out)
-        names = _found(self._root, place) if listed is None else _listed(self._root, Path(listed), left_out)
+        names = _found(self._root, directory) if listed is None else _listed(self._root, Path(listed), left_out)
         self._names = [name for name in names if name not in left_out]
-        own = [Path(name).parent.name for name in self._names]
-        self.labels = class_ids(own, classes, sorted(set(own)), source)
+        found = [Path(name).parent.name for name in self._names]
+        self.labels = class_ids(found, classes, sorted(set(found)), source)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -71,22 +71,22 @@ class ClassFolders:
         return self._root / self._names[index], None
 
 
-def _found(root: Path, place: Path) -> list[str]:
+def _found(root: Path, directory: Path) -> list[str]:
     """Paths below the root of the images in the folders of a folder."""
-    if not place.is_dir():
+    if not directory.is_dir():
         there = sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
         raise MissingDataError(
-            f"{str(place)!r} is not a folder; give the data set's folder and one in it for each domain; there are: "
+            f"{str(directory)!r} is not a folder; give the data set's folder and one in it for each domain; there are: "
             f"{', '.join(there) or 'none'}"
         )
     names = []
-    for folder in sorted(entry for entry in place.iterdir() if entry.is_dir()):
+    for folder in sorted(entry for entry in directory.iterdir() if entry.is_dir()):
         for name in sorted(os.listdir(folder)):
             if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".") and (folder / name).is_file():
                 names.append((folder / name).relative_to(root).as_posix())
     if not names:
         raise DataError(
-            f"{place}: no folder in it has a file that ends with {', '.join(IMAGE_SUFFIXES)}; expected images in a "
+            f"{directory}: no folder in it has a file that ends with {', '.join(IMAGE_SUFFIXES)}; expected images in a "
             "folder for each class"
         )
     return names
@@ -97,6 +97,6 @@ def _listed(root: Path, path: Path, left_out: Collection[str]) -> list[str]:
     lost = [name for name in names if not (root / name).is_file()]
     if lost:
         raise DataError(
-            f"{path}: {len(lost)} of {len(names)} entries are not there: {some(lost)}; expected paths below {root}"
+            f"{path}: {len(lost)} of {len(names)} entries are not there: {few(lost)}; expected paths below {root}"
         )
     return names

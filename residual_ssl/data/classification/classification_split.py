@@ -9,7 +9,7 @@ from typing import Literal
 from residual_ssl.data.classification.classified import ClassifiedSamples, ClassifiedSubset, JoinedSamples
 from residual_ssl.data.samples import OUTSIDE
 from residual_ssl.data.splits.class_counts import LongTail, equal_counts, first_of_each, shuffled_by_class
-from residual_ssl.data.splits.lists import check_disjoint, read_list, some
+from residual_ssl.data.splits.lists import check_disjoint, few, read_list
 from residual_ssl.errors import ConfigError, DataError
 
 Read = Callable[[], ClassifiedSamples]
@@ -77,8 +77,8 @@ class ClassificationSplit:
             left_out = OUTSIDE if strangers != "unlabelled" else len(self.classes)
             rest = [i for i, label in enumerate(samples.labels) if i not in taken and label != left_out]
         else:
-            free = [[i for i in own if i not in taken] for own in places]
-            rest = first_of_each(free, unlabelled.counts(len(self.classes)), self.classes, "unlabelled")
+            not_labelled = [[i for i in indices if i not in taken] for indices in places]
+            rest = first_of_each(not_labelled, unlabelled.counts(len(self.classes)), self.classes, "unlabelled")
             if strangers == "unlabelled":
                 rest += [i for i, label in enumerate(samples.labels) if label == OUTSIDE]
         if labelled_in_pool:
@@ -89,8 +89,8 @@ class ClassificationSplit:
             further = pool()
             shown = ClassifiedSubset(further, range(len(further)), labels=unlabelled_truth)
             self.unlabelled = JoinedSamples([self.unlabelled, shown])
-        own = [i for i, label in enumerate(held_out.labels) if label != OUTSIDE]
-        self.validation = ClassifiedSubset(held_out, own)
+        indices = [i for i, label in enumerate(held_out.labels) if label != OUTSIDE]
+        self.validation = ClassifiedSubset(held_out, indices)
         _check_classed("validation", self.validation)
         check_disjoint(
             [(name, _names(part)) for name, part in (("train", samples), ("validation", self.validation))],
@@ -106,13 +106,13 @@ def _labelled(
     seed: int,
 ) -> list[int]:
     if labelled == "all":
-        return [place for own in places for place in own]
+        return [index for of_class in places for index in of_class]
     if isinstance(labelled, (str, Path)):
-        position = {name: place for place, name in enumerate(_names(samples))}
+        position = {name: index for index, name in enumerate(_names(samples))}
         names = [entry.image for entry in read_list(labelled)]
         lost = [name for name in names if name not in position]
         if lost:
-            raise DataError(f"{labelled}: no such samples: {some(lost)}; they are named {some(list(position), 2)}")
+            raise DataError(f"{labelled}: no such samples: {few(lost)}; they are named {few(list(position), 2)}")
         chosen = [position[name] for name in names]
         _check_classed("labelled", ClassifiedSubset(samples, chosen))
         return chosen
@@ -128,7 +128,7 @@ def _check_known(subset: str, samples: ClassifiedSamples, classes: Sequence[str]
     strange = [samples.entry(i).image for i, label in enumerate(samples.labels) if label == OUTSIDE]
     if strange:
         raise DataError(
-            f"{len(strange)} samples of {subset} are of none of the classes {some(list(classes))}: {some(strange)}; "
+            f"{len(strange)} samples of {subset} are of none of the classes {few(list(classes))}: {few(strange)}; "
             "name their classes, or set strangers to leave_out or unlabelled"
         )
 
@@ -136,4 +136,4 @@ def _check_known(subset: str, samples: ClassifiedSamples, classes: Sequence[str]
 def _check_classed(subset: str, samples: ClassifiedSamples) -> None:
     bare = [samples.entry(i).image for i, label in enumerate(samples.labels) if label is None or label < 0]
     if bare:
-        raise DataError(f"{len(bare)} of {len(samples)} {subset} samples have no class: {some(bare)}; leave them out")
+        raise DataError(f"{len(bare)} of {len(samples)} {subset} samples have no class: {few(bare)}; leave them out")

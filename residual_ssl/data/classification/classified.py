@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.data.samples import OUTSIDE, files_of
-from residual_ssl.data.splits.lists import ListEntry, some
+from residual_ssl.data.splits.lists import ListEntry, few
 from residual_ssl.errors import ConfigError
 
 
@@ -157,12 +157,12 @@ class JoinedSamples:
         return len(self._places)
 
     def __getitem__(self, index: int, /) -> ClassifiedSample:
-        part, own = self._places[index]
-        return part[own]
+        part, inner = self._places[index]
+        return part[inner]
 
     def entry(self, index: int, /) -> ListEntry:
-        part, own = self._places[index]
-        return part.entry(own)
+        part, inner = self._places[index]
+        return part.entry(inner)
 
     def files(self, index: int, /) -> tuple[Path | None, Path | None]:
         """Files of a sample, where its sequence has files."""
@@ -197,7 +197,7 @@ def class_ids(
         (2, 0, 1)
     """
     _check_names(classes)
-    wanted = {name: place for place, name in enumerate(classes)}
+    wanted = {name: index for index, name in enumerate(classes)}
     spoken = names is None and any(isinstance(label, str) for label in raw)
     if names is None and not spoken:
         raw = _named_by_classes(raw, classes, source)
@@ -209,8 +209,8 @@ def class_ids(
             near = {_plain(name): name for name in names}
             meant = [f"{name!r} is {near[_plain(name)]!r} there" for name in strange if _plain(name) in near]
             raise ConfigError(
-                f"classes: {some(strange)} not among those of {source}, which are {some(list(names), 20)}; name them "
-                f"as it does{f' ({some(meant)})' if meant else ''}"
+                f"classes: {few(strange)} not among those of {source}, which are {few(list(names), 20)}; name them "
+                f"as it does{f' ({few(meant)})' if meant else ''}"
             )
 
     def meaning(label: int | str | None) -> int | None:
@@ -247,7 +247,7 @@ def _named_by_classes(
         spelled = {_plain(name): name for name in classes}
         if not {"false", "true"} & set(spelled):
             raise ConfigError(
-                f"classes: got {some(list(classes))} for {source}, whose labels are truth values; name the classes "
+                f"classes: got {few(list(classes))} for {source}, whose labels are truth values; name the classes "
                 "False and True"
             )
         return [label if label is None else spelled.get(str(label).lower(), str(label)) for label in raw]
@@ -260,12 +260,12 @@ def _named_by_classes(
     if len(numbers) < len(classes):
         words = [name for name in classes if name not in numbers]
         raise ConfigError(
-            f"classes: got the numbers {some(numbers)} and the words {some(words)} for {source}, whose labels are "
+            f"classes: got the numbers {few(numbers)} and the words {few(words)} for {source}, whose labels are "
             "numbers: are these names or ids? Name all classes by numbers, or all by words in the order of their ids"
         )
     spelled = {str(int(name)): name for name in classes}
     if len(spelled) < len(classes):
-        raise ConfigError(f"classes: got {some(list(classes))}, of which some are the same number; name each once")
+        raise ConfigError(f"classes: got {few(list(classes))}, of which some are the same number; name each once")
     named = [None if label is None else spelled.get(str(label), str(label)) for label in raw]
     # A number below 0 that is no class marks a sample without a label.
     return [label if label in classes or label is None or not label.startswith("-") else None for label in named]
@@ -277,11 +277,11 @@ def _check_ids(raw: Sequence[int | str | None], classes: Sequence[str], source: 
     if len(classes) in found and 0 not in found:
         raise ConfigError(
             f"labels: {source} has the numbers {min(found)} … {max(found)} and no 0, for the {len(classes)} classes "
-            f"{some(list(classes))}; are they counted from 1? Name the classes by these numbers, or subtract 1"
+            f"{few(list(classes))}; are they counted from 1? Name the classes by these numbers, or subtract 1"
         )
     if [_plain(name) for name in classes] in (["true", "false"], ["yes", "no"]) and found <= {0, 1}:
         raise ConfigError(
-            f"classes: got {some(list(classes))} for {source}, whose labels are 0 and 1; class 0 would be "
+            f"classes: got {few(list(classes))} for {source}, whose labels are 0 and 1; class 0 would be "
             f"{classes[0]!r}. Give the classes in the order of their ids, or name them 0 and 1"
         )
 

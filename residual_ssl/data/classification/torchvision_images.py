@@ -86,7 +86,7 @@ def _read(kind: Any, root: str | Path, split: str, download: bool) -> Any:
 
 
 def _raw_labels(part: Any, name: str) -> list[int]:
-    found = next((getattr(part, place) for place in _LABELS if hasattr(part, place)), None)
+    found = next((getattr(part, index) for index in _LABELS if hasattr(part, index)), None)
     if found is None:
         raise ConfigError(f"name: torchvision's {name} does not list its labels; read it with HuggingFaceImages")
     return [int(label) for label in found]

@@ -10,7 +10,7 @@ from typing import cast
 from residual_ssl.data.segmentation.folder_samples import FolderSamples
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES, FolderPair, Pairs, image_files
 from residual_ssl.data.spec import DatasetSpec
-from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, read_list, read_names, some
+from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, few, read_list, read_names
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 _FOLDER_KEYS = ("images", "masks", "list")
@@ -177,6 +177,6 @@ def _check_masks(subset: str, pairs: Pairs) -> None:
     bare = [image.name for image, mask in pairs.items() if mask is None]
     if bare:
         raise DataError(
-            f"{len(bare)} of {len(pairs)} {subset} images have no mask file: {some(bare)}; a mask has the stem of its "
+            f"{len(bare)} of {len(pairs)} {subset} images have no mask file: {few(bare)}; a mask has the stem of its "
             "image, in the folder given as masks, or stands in the list's second column, or lies where mask_paths lead"
         )

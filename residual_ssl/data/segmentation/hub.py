@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from residual_ssl.data.spec import DatasetSpec
-from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, read_list, some
+from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, few, read_list
 from residual_ssl.data.tables.rows import Row, RowSamples
 from residual_ssl.data.tables.table import DataFiles, image_column, load_table
 from residual_ssl.errors import DataError
@@ -110,7 +110,7 @@ def _choose(pool: Sequence[Row], labelled: int | str | Path, seed: int) -> set[R
         names = [entry.image for entry in read_list(labelled)]
         lost = [name for name in names if name not in named]
         if lost:
-            raise DataError(f"{labelled}: no such rows: {some(lost)}; rows are named {pool[0].name} … {pool[-1].name}")
+            raise DataError(f"{labelled}: no such rows: {few(lost)}; rows are named {pool[0].name} … {pool[-1].name}")
         _check_masks("labelled", [named[name] for name in names])
     else:
         names = draw_labelled(with_mask, labelled, seed)
@@ -120,4 +120,4 @@ def _choose(pool: Sequence[Row], labelled: int | str | Path, seed: int) -> set[R
 def _check_masks(subset: str, rows: Sequence[Row]) -> None:
     bare = [row.name for row in rows if row.masks is None]
     if bare:
-        raise DataError(f"{len(bare)} of {len(rows)} {subset} rows have no mask: {some(bare)}; leave them out")
+        raise DataError(f"{len(bare)} of {len(rows)} {subset} rows have no mask: {few(bare)}; leave them out")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from residual_ssl.data.splits.lists import ListEntry, some
+from residual_ssl.data.splits.lists import ListEntry, few
 from residual_ssl.errors import DataError, MissingDataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -31,23 +31,23 @@ def image_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[Path
     """
     pattern = Path(os.path.normpath(root / folder))
     places = [path for path in sorted(root.glob(folder)) if path.is_dir()] if "*" in folder else [pattern]
-    if not any(place.is_dir() for place in places):
+    if not any(directory.is_dir() for directory in places):
         there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         raise MissingDataError(f"{folder!r} is not a folder in {root}; there are: {', '.join(there) or 'none'}")
     found = {
-        place / name: "/".join([*_matched(root, folder, place), Path(name).stem])
-        for place in places
-        for name in sorted(os.listdir(place))
-        if name.lower().endswith(suffixes) and not name.startswith(".") and (place / name).is_file()
+        directory / name: "/".join([*_matched(root, folder, directory), Path(name).stem])
+        for directory in places
+        for name in sorted(os.listdir(directory))
+        if name.lower().endswith(suffixes) and not name.startswith(".") and (directory / name).is_file()
     }
     if not found:
         raise DataError(f"{pattern}: no file ends with {', '.join(suffixes)}; give another folder")
     return found
 
 
-def _matched(root: Path, pattern: str, place: Path) -> list[str]:
+def _matched(root: Path, pattern: str, directory: Path) -> list[str]:
     """The parts of a folder's path that ``*`` stands for."""
-    names, parts = Path(os.path.relpath(place, root)).parts, Path(os.path.normpath(pattern)).parts
+    names, parts = Path(os.path.relpath(directory, root)).parts, Path(os.path.normpath(pattern)).parts
     return [name for name, part in zip(names, parts, strict=False) if "*" in part]
 
 
@@ -127,7 +127,7 @@ class FolderPair:
         lost = [entry.image for entry, path in found.items() if path is None]
         if lost:
             raise DataError(
-                f"{source}: {len(lost)} of {len(entries)} entries match no image file: {some(lost)}; expected paths "
+                f"{source}: {len(lost)} of {len(entries)} entries match no image file: {few(lost)}; expected paths "
                 f"relative to {self.root}, or stems of the files in the images folder, {self.folders[0]!r}"
             )
         return {path: self._mask(entry, path) if masks else None for entry, path in found.items() if path is not None}
@@ -176,7 +176,7 @@ def _only(by_key: Mapping[str, list[Path]], by_name: Mapping[str, list[Path]], k
     """The file of a key, or of its bare name where that belongs to one file alone; None where there is none."""
     found = by_key.get(key) or by_name.get(Path(key).name, [])
     if len(found) > 1:
-        raise DataError(f"{kind}: {key!r} may be {some([str(path) for path in found])}; give paths in a split list")
+        raise DataError(f"{kind}: {key!r} may be {few([str(path) for path in found])}; give paths in a split list")
     return found[0] if found else None
 
 
@@ -190,7 +190,7 @@ def _files_of(files: Mapping[Path, str]) -> dict[str, list[Path]]:
 def _existing(name: str, *places: Path) -> Path | None:
     # Normalised, so that one file has one name however a list spells it; lists made on Windows have backslashes.
     for spelling in dict.fromkeys([name, name.replace("\\", "/")]):
-        paths = (Path(os.path.normpath(place / spelling)) for place in places)
+        paths = (Path(os.path.normpath(directory / spelling)) for directory in places)
         if found := next((path for path in paths if path.is_file()), None):
             return found
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from residual_ssl.data.splits.lists import some
+from residual_ssl.data.splits.lists import few
 from residual_ssl.errors import ConfigError
 
 
@@ -72,10 +72,10 @@ def shuffled_by_class(labels: Sequence[int | None], num_classes: int, seed: int)
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
     places: list[list[int]] = [[] for _ in range(num_classes)]
-    for place in order:
-        label = labels[place]
+    for position in order:
+        label = labels[position]
         if label is not None and label >= 0:
-            places[label].append(place)
+            places[label].append(position)
     return places
 
 
@@ -92,10 +92,10 @@ def first_of_each(
         [5, 2, 9]
     """
     short = [
-        f"{name} has {len(own)} of {count}"
-        for own, count, name in zip(places, counts, classes, strict=True)
-        if count > len(own)
+        f"{name} has {len(of_class)} of {count}"
+        for of_class, count, name in zip(places, counts, classes, strict=True)
+        if count > len(of_class)
     ]
     if short:
-        raise ConfigError(f"{subset}: more samples asked for than there are: {some(short)}; ask for fewer")
-    return [place for own, count in zip(places, counts, strict=True) for place in own[:count]]
+        raise ConfigError(f"{subset}: more samples asked for than there are: {few(short)}; ask for fewer")
+    return [position for of_class, count in zip(places, counts, strict=True) for position in of_class[:count]]

@@ -36,7 +36,7 @@ def draw_covering(present: Sequence[frozenset[int]], count: int, seed: int) -> l
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(present):
         raise ConfigError(f"labelled: got {count!r}, expected 1 … {len(present)}, the training images that have a mask")
     order = torch.randperm(len(present), generator=torch.Generator().manual_seed(seed)).tolist()
-    place = {image: position for position, image in enumerate(order)}
+    position_of = {image: position for position, image in enumerate(order)}
     holders: dict[int, list[int]] = {}
     for image in order:
         for label in present[image]:
@@ -45,7 +45,7 @@ def draw_covering(present: Sequence[frozenset[int]], count: int, seed: int) -> l
     drawn: list[int] = []
     while uncovered and len(drawn) < count:
         rarest = min(uncovered, key=lambda label: (len(holders[label]), label))
-        best = max(holders[rarest], key=lambda image: (len(present[image] & uncovered), -place[image]))
+        best = max(holders[rarest], key=lambda image: (len(present[image] & uncovered), -position_of[image]))
         drawn.append(best)
         uncovered -= present[best]
     taken = set(drawn)

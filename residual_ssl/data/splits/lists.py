@@ -45,7 +45,7 @@ def read_list(path: str | Path) -> list[ListEntry]:
         raise DataError(f"{path}: the split list is empty, expected one image per line")
     repeated = [image for image, times in Counter(entry.image for entry in entries).items() if times > 1]
     if repeated:
-        raise DataError(f"{path}: {some(repeated)} listed more than once; keep one line each")
+        raise DataError(f"{path}: {few(repeated)} listed more than once; keep one line each")
     return entries
 
 
@@ -103,10 +103,10 @@ def check_disjoint(subsets: Sequence[tuple[str, Collection[str]]], fix: str) -> 
         for second, others in subsets[i + 1 :]:
             shared = sorted(set(names) & set(others))
             if shared:
-                raise DataError(f"{len(shared)} images are both in {first} and in {second}: {some(shared)}; {fix}")
+                raise DataError(f"{len(shared)} images are both in {first} and in {second}: {few(shared)}; {fix}")
 
 
-def some(names: Sequence[str], limit: int = 5) -> str:
+def few(names: Sequence[str], limit: int = 5) -> str:
     """The first names of a long list, and how many there are."""
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown}, … ({len(names)} in all)"

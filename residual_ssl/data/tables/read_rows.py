@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from residual_ssl.data.splits.lists import some
+from residual_ssl.data.splits.lists import few
 from residual_ssl.data.tables.feature_rows import RawRows
 from residual_ssl.data.tables.table import DataFiles, class_column, load_table
 from residual_ssl.errors import ConfigError
@@ -72,8 +72,8 @@ def table_rows(
     lost = [column for column in wanted if column not in table.column_names]
     if lost or not wanted:
         raise ConfigError(
-            f"columns: got {some(wanted)}, of which {some(lost) or 'none'} are not in {source}; it has "
-            f"{some(table.column_names, 20)}"
+            f"columns: got {few(wanted)}, of which {few(lost) or 'none'} are not in {source}; it has "
+            f"{few(table.column_names, 20)}"
         )
     labels: tuple[int | None, ...] = (None,) * len(table)
     if label is not None:
@@ -110,10 +110,10 @@ def make_texts(
     vocabulary = np.array(["".join(rng.choice(syllables, 2 + i % 2)) for i in range(1000)])
     zipf = 1 / np.arange(1, 1001)
     zipf /= zipf.sum()
-    own = [zipf[rng.permutation(1000)] for _ in range(topics)]
+    topic_words = [zipf[rng.permutation(1000)] for _ in range(topics)]
     labels = rng.integers(topics, size=documents)
     texts = []
     for topic in labels:
-        frequency = clarity * own[topic] + (1 - clarity) * zipf
+        frequency = clarity * topic_words[topic] + (1 - clarity) * zipf
         texts.append(" ".join(rng.choice(vocabulary, 1 + rng.poisson(words - 1), p=frequency)))
     return texts, labels.tolist()

@@ -51,9 +51,11 @@ def class_table(last: Mapping[str, float], best: Mapping[str, float], width: int
     tables = []
     names = list(dict.fromkeys(name for name in (*last, *best) if "/" in name))
     for kind in dict.fromkeys(name.split("/", 1)[0] for name in names):
-        own = [name for name in names if name.startswith(f"{kind}/")]
-        label = max(len(kind), *(len(name) - len(kind) - 1 for name in own))
-        cells = [f"{name.removeprefix(f'{kind}/'):<{label}} {_value(last, name)} {_value(best, name)}" for name in own]
+        of_kind = [name for name in names if name.startswith(f"{kind}/")]
+        label = max(len(kind), *(len(name) - len(kind) - 1 for name in of_kind))
+        cells = [
+            f"{name.removeprefix(f'{kind}/'):<{label}} {_value(last, name)} {_value(best, name)}" for name in of_kind
+        ]
         header = f"{kind:<{label}}  last  best"
         columns = max(1, min(len(cells), (width + len(_GAP)) // (len(header) + len(_GAP))))
         rows = -(-len(cells) // columns)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from residual_ssl.data.splits.lists import some
+from residual_ssl.data.splits.lists import few
 from residual_ssl.errors import DataError, MissingDataError, ResidualSSLWarning
 from residual_ssl.task import Task
 
@@ -104,7 +104,7 @@ def check_labels(task: Task, *, learns: bool = True, skip: bool = False) -> dict
             effect = "cannot be learned" if subset == "labelled" else "has no part in the mean unless it is predicted"
             warnings.warn(
                 ResidualSSLWarning(
-                    f"{subset} set: no labelled point of {some(empty)}{seen}; such a class {effect}{swallowed}"
+                    f"{subset} set: no labelled point of {few(empty)}{seen}; such a class {effect}{swallowed}"
                 ),
                 stacklevel=2,
             )

@@ -55,8 +55,8 @@ def parameter_groups(
     encoder = getattr(model, "encoder", None)
     if head_multiplier == 1 or encoder is None or rate is None:
         return [{"params": list(model.parameters())}]
-    own = {id(p) for p in encoder.parameters()}
-    head = [p for p in model.parameters() if id(p) not in own]
+    encoder_ids = {id(p) for p in encoder.parameters()}
+    head = [p for p in model.parameters() if id(p) not in encoder_ids]
     return [{"params": list(encoder.parameters())}, {"params": head, "lr": rate * head_multiplier}]
 
 

@@ -59,8 +59,8 @@ class PreparedRun:
         """Endless micro-batches of this process, labelled and unlabelled; see :meth:`TrainingData.batches`."""
         accelerator = self.accelerator
         pin = accelerator.device.type == "cuda"
-        place = accelerator.process_index, accelerator.num_processes
-        return self.data.batches(self.settings, start, *place, pin, skipped)
+        rank = accelerator.process_index, accelerator.num_processes
+        return self.data.batches(self.settings, start, *rank, pin, skipped)
 
     def show_effective(self, start: int) -> None:
         """Print the effective values, once for all processes."""

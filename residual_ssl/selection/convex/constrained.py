@@ -228,10 +228,10 @@ def selection_program(num_classes: int, bins: int, constraints: Constraints | No
         *(constraints(SelectionProgram(weight, mass, class_mass, total)) if constraints is not None else ()),
     ]
     slack = cp.sum(over) + cp.sum(under) + cp.sum(outside)
-    bent = cp.sum_squares(cp.multiply(root, weight)) + _RIDGE * (
+    quadratic = cp.sum_squares(cp.multiply(root, weight)) + _RIDGE * (
         cp.sum_squares(over) + cp.sum_squares(under) + cp.sum_squares(outside)
     )
-    value = cp.sum(cp.multiply(gain, weight)) - 0.5 * bent - _SLACK_PRICE * slack
+    value = cp.sum(cp.multiply(gain, weight)) - 0.5 * quadratic - _SLACK_PRICE * slack
     return ConvexProgram(
         cp.Problem(cp.Maximize(value), conditions),
         [mass, gain, root, low, high, least, most],

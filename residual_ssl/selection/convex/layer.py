@@ -172,9 +172,9 @@ def _violated(program: ConvexProgram, parameters: Sequence[Tensor], values: Sequ
     if program.tolerance is None:
         return False
     for item in range(len(values[0])):
-        for place, given in zip((*program.parameters, *program.variables), (*parameters, *values), strict=True):
+        for number, given in zip((*program.parameters, *program.variables), (*parameters, *values), strict=True):
             # Rounding must not fail a sign that cvxpy checks on assignment.
-            place.save_value(given[item].detach().numpy())
+            number.save_value(given[item].detach().numpy())
         worst = max(float(constraint.violation().max()) for constraint in program.problem.constraints)
         if worst > program.tolerance:
             return True

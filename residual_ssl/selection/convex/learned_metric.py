@@ -132,6 +132,6 @@ def _initial_metric(features: Tensor, target: Tensor, dimensions: int, generator
     discriminant = torch.cat([direction, direction.new_zeros(1)])
     constant = torch.zeros_like(discriminant)
     constant[-1] = 1
-    free = torch.randn((dimensions - 2, features.shape[1]), generator=generator, dtype=x.dtype)
-    free = free * (_FREE_ROW_SCALE / math.sqrt(features.shape[1]))
-    return torch.cat([torch.stack([2 * (constant + discriminant), constant - discriminant]), free])
+    random_rows = torch.randn((dimensions - 2, features.shape[1]), generator=generator, dtype=x.dtype)
+    random_rows = random_rows * (_FREE_ROW_SCALE / math.sqrt(features.shape[1]))
+    return torch.cat([torch.stack([2 * (constant + discriminant), constant - discriminant]), random_rows])

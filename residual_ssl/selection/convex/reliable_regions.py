@@ -110,16 +110,16 @@ class ReliableRegions(WrapperSelector):
         log_p = log_probabilities(logits, points)
         information, surroundings = image_evidence(log_p, points.confidence.detach(), points.valid, foreground)
         region = mean_around(log_odds(log_p, points.label), foreground, self.reach).reshape(len(logits), -1)
-        own = torch.stack([*(x.unsqueeze(1).expand_as(region) for x in (information, surroundings)), region])
+        features = torch.stack([*(x.unsqueeze(1).expand_as(region) for x in (information, surroundings)), region])
         if self.training:
             places = torch.arange(0, region.shape[1], -(-region.shape[1] // _PLACES), device=region.device)
-            seen = dict(zip(_EVIDENCE, own[:, :, places], strict=True))
+            seen = dict(zip(_EVIDENCE, features[:, :, places], strict=True))
             label = points.label.reshape_as(region)[:, places]
             self.past.add(foreground.reshape_as(region)[:, places], **seen, label=label)
         ratio = self._share_ratio(classes)
-        own = torch.cat([own, ratio[points.label].reshape_as(region).unsqueeze(0)])
+        features = torch.cat([features, ratio[points.label].reshape_as(region).unsqueeze(0)])
         past = torch.cat([*map(self.past.column, _EVIDENCE), ratio[self.past.column("label")]])
-        better = on_the_better_side(own, past, self.past.filled)
+        better = on_the_better_side(features, past, self.past.filled)
         # A window without points, in evaluation before any training, says nothing.
         reliable = ((better | ~self.past.filled.any()) & (region >= 0)).view_as(foreground)
         kept = (foreground & reliable).to(around.weight.dtype)
@@ -176,13 +176,13 @@ def mean_around(values: Tensor, chosen: Tensor, reach: int) -> Tensor:
     for dim in range(2, sums.dim()):
         length = sums.shape[dim]
         total = torch.cat([torch.zeros_like(sums.narrow(dim, 0, 1)), sums.cumsum(dim)], dim)
-        place = torch.arange(length, device=sums.device)
-        end, start = (place + reach // 2 + 1).clamp(max=length), (place - reach // 2).clamp(min=0)
+        window = torch.arange(length, device=sums.device)
+        end, start = (window + reach // 2 + 1).clamp(max=length), (window - reach // 2).clamp(min=0)
         sums = total.index_select(dim, end) - total.index_select(dim, start)
     return torch.where(sums[1] > 0.5, sums[0] / sums[1].clamp(min=1), 0.0)
 
 
-def on_the_better_side(own: Tensor, past: Tensor, filled: Tensor) -> Tensor:
+def on_the_better_side(features: Tensor, past: Tensor, filled: Tensor) -> Tensor:
     """Which points lie on the better side of the partition of a window.
 
     Args:
@@ -193,16 +193,16 @@ def on_the_better_side(own: Tensor, past: Tensor, filled: Tensor) -> Tensor:
     Returns:
         bool ``(*N)``.
     """
-    some = filled.sum().clamp(min=1)
-    mean = (past * filled).sum(1, keepdim=True) / some
+    present = filled.sum().clamp(min=1)
+    mean = (past * filled).sum(1, keepdim=True) / present
     centred = (past - mean) * filled
-    scale = (centred.square().sum(1, keepdim=True) / some + _VARIANCE_EPSILON).rsqrt()
+    scale = (centred.square().sum(1, keepdim=True) / present + _VARIANCE_EPSILON).rsqrt()
     standard = centred * scale
     # Features that oppose each other show no direction that is better in both. Without negative entries the leading
     # eigenvector has none, so that all features count, and for what they are.
-    correlation = (standard @ standard.T / some).clamp(min=0)
+    correlation = (standard @ standard.T / present).clamp(min=0)
     direction = solve_partition(correlation).sum(0)
-    scores = torch.tensordot(direction, (own.flatten(1) - mean) * scale, 1).view(own.shape[1:])
+    scores = torch.tensordot(direction, (features.flatten(1) - mean) * scale, 1).view(features.shape[1:])
     better: Tensor = scores >= best_split(direction @ standard, filled)
     return better
 

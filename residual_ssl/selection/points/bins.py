@@ -104,5 +104,5 @@ def correctness_table(
     pooled = pooled_bins.mean(right)
     classes = ReliabilityBins(label * bins + lower, fraction, (num_classes, bins))
     counts = classes.mass() * len(reliability)
-    own = (classes.mean(right) * counts + _PRIOR_POINTS * pooled) / (counts + _PRIOR_POINTS)
-    return nodes, own.cummax(1).values
+    of_class = (classes.mean(right) * counts + _PRIOR_POINTS * pooled) / (counts + _PRIOR_POINTS)
+    return nodes, of_class.cummax(1).values

@@ -59,12 +59,12 @@ def each_point(function: Callable[..., Tensor], logits: Tensor, *others: Tensor)
         (part,) = by_blocks(logits, *others)
         return function(*part).view(logits.shape[0], *logits.shape[2:])
     result: Tensor | None = None
-    place = 0
+    begin = 0
     for part in by_blocks(logits, *others):
         values = function(*part)
         if result is None:
             result = values.new_empty(logits.shape[0] * logits.shape[2:].numel())
-        result[place : place + values.numel()] = values.reshape(-1)
-        place += values.numel()
+        result[begin : begin + values.numel()] = values.reshape(-1)
+        begin += values.numel()
     assert result is not None
     return result.view(logits.shape[0], *logits.shape[2:])

@@ -47,10 +47,10 @@ class PastPoints(Memory):
         valid = rows["filled"]
         order = valid.long().cumsum(0) - 1
         # Points that are not valid are written to a place beyond the window, which is cut off.
-        place = torch.where(valid, (self.following + order) % self.size, self.size)
+        position = torch.where(valid, (self.following + order) % self.size, self.size)
         for name, new in rows.items():
             buffer: Tensor = getattr(self, name)
-            longer = torch.cat([buffer, buffer[:1]]).scatter(0, place, new.to(buffer.dtype))
+            longer = torch.cat([buffer, buffer[:1]]).scatter(0, position, new.to(buffer.dtype))
             buffer.copy_(longer[:-1])
         self.following.copy_((self.following + valid.sum()) % self.size)
 
@@ -72,7 +72,7 @@ def gathered(values: Tensor) -> Tensor:
     if _processes() == 1:
         return values
     kind = values.dtype
-    own = values.to(torch.uint8) if kind == torch.bool else values
-    parts = [torch.empty_like(own) for _ in range(_processes())]
-    dist.all_gather(parts, own.contiguous())
+    local = values.to(torch.uint8) if kind == torch.bool else values
+    parts = [torch.empty_like(local) for _ in range(_processes())]
+    dist.all_gather(parts, local.contiguous())
     return torch.cat(parts).to(kind)

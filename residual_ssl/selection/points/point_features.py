@@ -119,8 +119,8 @@ def _own_features(logits: Tensor, points: JudgedPoints) -> list[Tensor]:
     probability = log_probability.exp()
     entropy = -(probability * log_probability).sum(1) / math.log(logits.shape[1])
     top = probability.topk(2, dim=1).values
-    own = log_odds(log_probability, points.label)
-    return [points.confidence, own, points.residual, entropy, top[:, 0] - top[:, 1]]
+    log_odds_of_label = log_odds(log_probability, points.label)
+    return [points.confidence, log_odds_of_label, points.residual, entropy, top[:, 0] - top[:, 1]]
 
 
 def _second_features(second: Tensor, points: JudgedPoints) -> list[Tensor]:
@@ -140,9 +140,9 @@ def log_odds(log_probability: Tensor, label: Tensor) -> Tensor:
     From the sum of the other classes: exact where the probability rounds to 1.
     """
     index = label.unsqueeze(1)
-    own = log_probability.gather(1, index).squeeze(1)
+    of_label = log_probability.gather(1, index).squeeze(1)
     others = log_probability.scatter(1, index, -torch.inf).logsumexp(1)
-    return (own - others).clamp(-_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
+    return (of_label - others).clamp(-_LARGEST_LOG_ODDS, _LARGEST_LOG_ODDS)
 
 
 def _local_features(points: JudgedPoints, log_odds: Tensor, window: int) -> list[Tensor]:
@@ -154,9 +154,9 @@ def _local_features(points: JudgedPoints, log_odds: Tensor, window: int) -> list
     value = F.pad(torch.where(points.valid, log_odds, 0.0), padding)
     count, equal, total = torch.zeros_like(log_odds), torch.zeros_like(log_odds), torch.zeros_like(log_odds)
     for corner in itertools.product(range(window), repeat=len(spatial)):
-        place = (slice(None), *(slice(start, start + size) for start, size in zip(corner, spatial, strict=True)))
-        count += label[place] >= 0
-        equal += label[place] == points.label
-        total = total + value[place]
+        inside = (slice(None), *(slice(start, start + size) for start, size in zip(corner, spatial, strict=True)))
+        count += label[inside] >= 0
+        equal += label[inside] == points.label
+        total = total + value[inside]
     count = count.clamp(min=1)
     return [equal / count, total / count]

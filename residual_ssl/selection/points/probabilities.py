@@ -20,11 +20,11 @@ def log_probabilities(logits: Tensor, points: JudgedPoints, temperature: float =
 def log_probability_of(logits: Tensor, points: JudgedPoints, label: Tensor) -> Tensor:
     """:func:`log_probabilities` of one class ``(B, *S)`` for each point, ``(B, *S)``."""
 
-    def own(x: Tensor, finite: Tensor, y: Tensor) -> Tensor:
+    def of_label(x: Tensor, finite: Tensor, y: Tensor) -> Tensor:
         return _log_softmax(x, finite).gather(1, y.unsqueeze(1)).squeeze(1)
 
     with torch.autocast(logits.device.type, enabled=False):
-        return each_point(own, logits.detach(), points.finite, label)
+        return each_point(of_label, logits.detach(), points.finite, label)
 
 
 def entropy(logits: Tensor, points: JudgedPoints) -> Tensor:

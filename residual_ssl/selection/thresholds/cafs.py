@@ -76,11 +76,11 @@ class CAFSThreshold(Selector):
         points = judged_points(logits.detach(), known_labels(target, ignore_index, logits.shape[1]))
         # A confidence counts for the highest multiple of 1/_BINS that it reaches.
         below = (points.confidence.flatten() * _BINS).long().clamp(0, _BINS - 1)
-        place = points.label.flatten() * _BINS + below
+        bin_index = points.label.flatten() * _BINS + below
         right = points.valid & (points.label == target)
         for name, counted in (("seen", points.valid), ("right", right)):
             state: Tensor = getattr(self, name)
-            found = state.new_zeros(state.numel()).scatter_add(0, place, counted.flatten().to(state.dtype))
+            found = state.new_zeros(state.numel()).scatter_add(0, bin_index, counted.flatten().to(state.dtype))
             state.mul_(self.momentum).add_(self.reduced(name, found.view_as(state)))
 
     def thresholds(self) -> Tensor:

@@ -71,19 +71,19 @@ class ConsistentTeacherThreshold(Selector):
         self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        own = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
-        fitted = list(own)
+        confidences = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
+        fitted = list(confidences)
         if self.past is not None:
-            own[0] = own[0].float()  # a point equals itself in the window
+            confidences[0] = confidences[0].float()  # a point equals itself in the window
             if self.training:
-                self.past.add(own[2], confidence=own[0], label=own[1])
+                self.past.add(confidences[2], confidence=confidences[0], label=confidences[1])
             fitted = [self.past.column(name) for name in ("confidence", "label", "filled")]
         classes = logits.shape[1] if self.per_class else 1
         scores, label, keep = fitted
         cell = label if self.per_class else torch.zeros_like(label)
         threshold = mixture_threshold(scores, cell, keep, classes, self.iterations, self.fallback)
-        bound = threshold.gather(1, own[1] if self.per_class else torch.zeros_like(own[1]))
-        return self.select(points, (own[0] >= bound).reshape(points.valid.shape))
+        bound = threshold.gather(1, confidences[1] if self.per_class else torch.zeros_like(confidences[1]))
+        return self.select(points, (confidences[0] >= bound).reshape(points.valid.shape))
 
     def extra_repr(self) -> str:
         return (
@@ -108,9 +108,9 @@ def mixture_threshold(
     """
     ones = keep.to(scores.dtype)
     size = class_sums(ones, cell, cells)
-    some = size.clamp(min=1)
-    mean = class_sums(ones * scores, cell, cells) / some
-    spread = class_sums(ones * (scores - mean.gather(1, cell)).square(), cell, cells) / some
+    present = size.clamp(min=1)
+    mean = class_sums(ones * scores, cell, cells) / present
+    spread = class_sums(ones * (scores - mean.gather(1, cell)).square(), cell, cells) / present
     means = _extremes(scores, cell, keep, cells)
     variances = (spread + _VARIANCE_FLOOR).expand(2, -1, -1)
     shares = torch.full_like(means, 0.5)
@@ -124,7 +124,7 @@ def mixture_threshold(
             for part, center in zip(membership, means, strict=True)
         ]
         variances = torch.stack(squares) / filled + _VARIANCE_FLOOR
-        shares = weights / some
+        shares = weights / present
     parts = _log_parts(scores, cell, means, variances, shares)
     upper = keep & (parts[1] > parts[0])
     density = torch.where(upper, parts.logsumexp(0), -torch.inf)

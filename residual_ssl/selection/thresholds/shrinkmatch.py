@@ -54,8 +54,8 @@ class ShrinkMatchThreshold(Selector):
         beyond = sure & (rank >= 2)
         negative = torch.zeros_like(beyond).scatter(1, order, beyond)
         trusted = points.confidence >= self.threshold
-        own = torch.zeros_like(negative).scatter(1, points.label.unsqueeze(1), True)
-        return self.select(points, trusted, negative=negative & ~own & ~trusted.unsqueeze(1))
+        top = torch.zeros_like(negative).scatter(1, points.label.unsqueeze(1), True)
+        return self.select(points, trusted, negative=negative & ~top & ~trusted.unsqueeze(1))
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}"

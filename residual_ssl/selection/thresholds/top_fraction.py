@@ -94,14 +94,14 @@ class TopFraction(ScheduledSelector):
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         columns = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
-        own = list(columns)
+        confidences = list(columns)
         if self.past is not None:
-            own[0] = own[0].float()  # a point equals itself in the window
+            confidences[0] = confidences[0].float()  # a point equals itself in the window
             if self.training:
-                self.past.add(own[2], confidence=own[0], label=own[1])
+                self.past.add(confidences[2], confidence=confidences[0], label=confidences[1])
             columns = [self.past.column(name) for name in ("confidence", "label", "filled")]
         threshold = self._thresholds(columns[0], columns[1], columns[2], logits.shape[1])
-        chosen = own[0] >= threshold.gather(1, own[1])
+        chosen = confidences[0] >= threshold.gather(1, confidences[1])
         return self.select(points, chosen.reshape(points.valid.shape))
 
     def _thresholds(self, confidence: Tensor, label: Tensor, valid: Tensor, classes: int) -> Tensor:

@@ -81,8 +81,8 @@ class U2PLThreshold(ScheduledSelector):
         low = logs.argsort(dim=1, descending=True, stable=True)[:, first:end]
         ranked = torch.zeros_like(logs, dtype=torch.bool).scatter(1, low, True)
         # Where two classes are equally likely, the pseudo-label need not be the one ranked first.
-        own = torch.zeros_like(ranked).scatter(1, points.label.unsqueeze(1), True)
-        return ranked & ~own & ~trusted.unsqueeze(1)
+        rank_of_label = torch.zeros_like(ranked).scatter(1, points.label.unsqueeze(1), True)
+        return ranked & ~rank_of_label & ~trusted.unsqueeze(1)
 
     def extra_repr(self) -> str:
         return f"{self.total_steps}, unreliable={self.unreliable}, negative_ranks={self.negative_ranks}"

@@ -95,8 +95,8 @@ class DistributionAlignment(WrapperSelector):
         if chosen.target is not None:
             changes["target"] = log_probabilities(logits, points).exp_()
         if chosen.negative is not None:
-            own = torch.zeros_like(chosen.negative).scatter(1, points.label.unsqueeze(1), True)
-            changes["negative"] = chosen.negative & ~own
+            at_label = torch.zeros_like(chosen.negative).scatter(1, points.label.unsqueeze(1), True)
+            changes["negative"] = chosen.negative & ~at_label
         return replace(chosen, **changes)
 
     def extra_repr(self) -> str:

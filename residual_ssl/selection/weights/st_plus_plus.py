@@ -84,8 +84,8 @@ class STPlusPlusSelector(Selector):
             gathered = [torch.empty_like(new) for _ in range(dist.get_world_size())]
             dist.all_gather(gathered, new.contiguous())
             new = torch.cat(gathered)
-        place = (self.count + torch.arange(len(new), device=new.device)) % self.window
-        self.recent.index_copy_(0, place, new)
+        position = (self.count + torch.arange(len(new), device=new.device)) % self.window
+        self.recent.index_copy_(0, position, new)
         self.count += len(new)
 
     def extra_repr(self) -> str:
