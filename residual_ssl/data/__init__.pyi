@@ -9,6 +9,8 @@ from .classification.classified import JoinedSamples as JoinedSamples
 from .classification.classified import class_ids as class_ids
 from .classification.handwritten_digits import HandwrittenDigits as HandwrittenDigits
 from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
+from .classification.poisoned import GridTrigger as GridTrigger
+from .classification.poisoned import PoisonedPool as PoisonedPool
 from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
 from .images import read_image as read_image
 from .images import read_mask as read_mask
@@ -52,6 +54,7 @@ __all__ = [
     "DatasetSpec",
     "FeatureArrays",
     "FolderSamples",
+    "GridTrigger",
     "HandwrittenDigits",
     "HuggingFaceImages",
     "HuggingFaceSegmentation",
@@ -61,6 +64,7 @@ __all__ = [
     "ListEntry",
     "ListedSamples",
     "LongTail",
+    "PoisonedPool",
     "RawRows",
     "Sample",
     "Samples",
