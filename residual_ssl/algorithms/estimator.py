@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 )
 
 from residual_ssl.algorithms.marked_labels import marked_labels, unlabelled_mark
+from residual_ssl.algorithms.selected_rows import selected_rows
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 from residual_ssl.selection import ConvexSelector, Selection, Selector
 
@@ -52,7 +53,7 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         selector_: the copy of the selector, with the state that it ended in.
         transduction_: ``(n,)`` the given labels, and the pseudo-labels of the last round where their weight is not 0;
             the others stay marked as unlabelled.
-        weight_: float64 ``(n,)`` in [0, 1], with which weight; 1 at labelled rows.
+        weight_: float64 ``(n,)`` in [0, 1], with which weight; 1 at labelled rows. Times ``sample_weight``.
         coverage_: float64 ``(rounds,)`` in [0, 1], mean weight of the unlabelled rows in each round; empty where none
             were judged.
 
@@ -92,8 +93,14 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         self.selector = selector
         self.rounds = rounds
 
-    def fit(self, X: Any, y: Any) -> SelfTrainingClassifier:
-        """Learn from labelled and unlabelled rows; see the class."""
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> SelfTrainingClassifier:
+        """Learn from labelled and unlabelled rows; see the class.
+
+        Args:
+            X: ``(n, D)``.
+            y: ``(n,)``.
+            sample_weight: ``(n,)``, factor of the weight of each row, labelled or not; None for 1.
+        """
         estimator, selector = self._estimator(), self._selector()
         y = marked_labels(y)
         if hasattr(X, "iloc"):  # a frame reaches the classifier as it is, with its names and categories
@@ -103,8 +110,9 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         else:
             X, y = validate_data(self, X, y, accept_sparse="csr", ensure_all_finite=False)
         labelled = _labelled(y)
+        factor = _factors(sample_weight, len(y))
         self.classes_, codes = np.unique(y[labelled], return_inverse=True)
-        self.transduction_, self.weight_ = y.copy(), labelled.astype(np.float64)
+        self.transduction_, self.weight_ = y.copy(), labelled.astype(np.float64) * factor
         coverage = []
         if len(self.classes_) == 1:
             from sklearn.dummy import DummyClassifier
@@ -120,10 +128,10 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
                 selected = selected_rows(selection)
                 rows = np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)[selected.row]])
                 labels = np.concatenate([y[labelled], self.classes_[selected.label]])
-                weight = np.concatenate([np.ones(len(codes)), selected.weight])
+                weight = np.concatenate([self.weight_[labelled], selected.weight * factor[~labelled][selected.row]])
                 self.estimator_ = _fitted(estimator, _safe_indexing(X, rows), labels, weight)
                 coverage.append(selection.coverage.item())
-            self.weight_[~labelled] = selection.weight.double().numpy()
+            self.weight_[~labelled] = selection.weight.double().numpy() * factor[~labelled]
             pseudo = self.classes_[selection.label.numpy()]
             self.transduction_[~labelled] = np.where(self.weight_[~labelled] > 0, pseudo, y[~labelled])
         self.selector_ = selector
@@ -196,6 +204,7 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Mean accuracy on the rows that carry a label; raises InvalidInputError where none does."""
         y = column_or_1d(marked_labels(y))
+        X = X.tocsr() if hasattr(X, "tocsr") else X  # other sparse formats have no rows to choose
         known = np.flatnonzero(y != unlabelled_mark(y))
         if not len(known):
             raise InvalidInputError(f"y: got {len(y)} unlabelled rows and no other, expected labels to compare with")
@@ -236,42 +245,6 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         return validate_data(self, X, accept_sparse="csr", ensure_all_finite=False, reset=False)
 
 
-class TaughtRows(NamedTuple):
-    """What a selection teaches, as rows to fit on; each field has shape ``(R,)``.
-
-    Attributes:
-        row: int64, which of the judged points; several rows for one point with a soft target.
-        label: int64 class in [0, K).
-        weight: float64 > 0.
-    """
-
-    row: NDArray[np.int64]
-    label: NDArray[np.int64]
-    weight: NDArray[np.float64]
-
-
-def selected_rows(selection: Selection) -> TaughtRows:
-    """A selection of points without spatial dimensions as weighted rows with hard labels.
-
-    The weighted cross-entropy of these rows is that of the selection: a soft target ``t`` of weight ``w`` becomes a row
-    of weight ``w·t_k`` for each class k.
-
-    Args:
-        selection: with tensors ``(B,)``, on the CPU.
-
-    Example:
-        >>> from residual_ssl import FixedThreshold
-        >>> selected_rows(FixedThreshold(0.9)(torch.tensor([[0.0, 0.0], [0.0, 4.0]])))
-        TaughtRows(row=array([1]), label=array([1]), weight=array([1.]))
-    """
-    if selection.target is None:
-        row = np.flatnonzero(selection.weight.numpy() > 0)
-        return TaughtRows(row, selection.label.numpy()[row], selection.weight.double().numpy()[row])
-    shares = (selection.weight.unsqueeze(1) * selection.target).double().numpy()
-    row, label = np.nonzero(shares > 0)
-    return TaughtRows(row, label, shares[row, label])
-
-
 def _labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
     """Which rows carry a label, bool ``(n,)``; at least one of them, of classes."""
     labelled: NDArray[np.bool_] = y != unlabelled_mark(y)
@@ -287,6 +260,18 @@ def _labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
             stacklevel=3,
         )
     return labelled
+
+
+def _factors(sample_weight: Any, rows: int) -> NDArray[np.float64]:
+    """Factors of the weights of all rows, ``(n,)``."""
+    if sample_weight is None:
+        return np.ones(rows)
+    found = np.asarray(sample_weight, dtype=np.float64)
+    if found.shape != (rows,) or not np.isfinite(found).all() or (found < 0).any():
+        raise InvalidInputError(
+            f"sample_weight: got shape {found.shape} for {rows} rows, expected a finite number ≥ 0 for each row"
+        )
+    return found
 
 
 def _fitted(estimator: Any, X: Any, y: NDArray[Any], weight: NDArray[np.float64]) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import DataConversionWarning
 
 
 def marked_labels(y: Any) -> Any:
     """Labels in which -1, or ``"-1"`` among texts, marks the rows that carry none, however they were marked.
 
     Args:
-        y: array, list, or series of pandas; missing are None, NaN, ``pandas.NA``, missing categories, ``"-1"``, -1.
+        y: array, list, series of pandas, or one column ``(n, 1)``; missing are None, NaN, ``pandas.NA``, missing
+            categories, ``"-1"``, -1.
 
     Returns:
         ``y`` itself where nothing has to be translated, else a NumPy array of numbers or texts.
@@ -21,6 +24,10 @@ def marked_labels(y: Any) -> Any:
         >>> marked_labels(["cat", None, "-1"]).tolist(), marked_labels([1.0, float("nan")]).tolist()
         (['cat', '-1', '-1'], [1, -1])
     """
+    if getattr(y, "ndim", 1) == 2 and y.shape[1] == 1:  # a column, as frames and files give it
+        message = "A column-vector y was passed when a 1d array was expected; it is read as one"
+        warnings.warn(DataConversionWarning(message), stacklevel=3)
+        y = y.iloc[:, 0] if hasattr(y, "iloc") else np.asarray(y)[:, 0]
     if getattr(y, "ndim", 1) != 1:
         return y
     kind = getattr(getattr(y, "dtype", None), "kind", "O")

@@ -1,4 +1,5 @@
 from .classification.class_folders import ClassFolders as ClassFolders
+from .classification.class_ids import class_ids as class_ids
 from .classification.classification_split import ClassificationSplit as ClassificationSplit
 from .classification.classified import ClassificationSource as ClassificationSource
 from .classification.classified import ClassifiedSample as ClassifiedSample
@@ -6,7 +7,6 @@ from .classification.classified import ClassifiedSamples as ClassifiedSamples
 from .classification.classified import ClassifiedSubset as ClassifiedSubset
 from .classification.classified import ImageArrays as ImageArrays
 from .classification.classified import JoinedSamples as JoinedSamples
-from .classification.classified import class_ids as class_ids
 from .classification.handwritten_digits import HandwrittenDigits as HandwrittenDigits
 from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
 from .classification.poisoned import GridTrigger as GridTrigger

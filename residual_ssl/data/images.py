@@ -113,6 +113,9 @@ def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
             if (pages := getattr(mask, "n_frames", 1)) > 1:
                 said = f"{name or file}: file with {pages} pages, expected one mask; save the pages apart"
                 raise DataError(said, "pages")
+            if (turned := mask.getexif().get(_ORIENTATION, 1)) != 1:
+                said = f"{name or file}: mask with the EXIF orientation {turned}, expected none; store it as its image"
+                raise DataError(said, "orientation")
             if coding == _DEEP_COLOUR:
                 return _first_of_deep(mask, file)
             if mask.mode not in _ID_MODES:

@@ -399,3 +399,12 @@ def test_images_of_a_list_are_left_out_of_every_subset(root: Path) -> None:
     assert entry not in {left.unlabelled.entry(i).image for i in range(len(left.unlabelled))}
     with pytest.raises(MissingDataError, match=r"no.txt: no such list of names"):
         _folders(root, leave_out="no.txt")
+
+
+def test_masks_beside_further_unlabelled_images_are_no_images(root: Path) -> None:
+    (root / "more").mkdir()
+    for name in ("x.png", "y.png", "x_mask.png"):
+        Image.fromarray(np.zeros((6, 8, 3), dtype=np.uint8)).save(root / "more" / name)
+    plain = {"train/": "trainannot/", "val/": "valannot/"}
+    found = _folders(root, unlabelled_images="more", mask_paths={**plain, "more/x.png": "more/x_mask.png"})
+    assert {name for name in _names(found.unlabelled) if name.startswith("more")} == {"more/x.png", "more/y.png"}

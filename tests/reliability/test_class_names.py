@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from residual_ssl.data import OUTSIDE, class_ids, table_rows
-from residual_ssl.errors import ConfigError
+from residual_ssl.errors import ConfigError, ResidualSSLWarning
 
 MEANT = {
     "numbers that are names, off by one": ([1, 2, 3], ["1", "2", "3"], [0, 1, 2]),
@@ -70,3 +71,14 @@ def test_what_may_be_misread_is_refused_with_what_to_write(kind: str) -> None:
 def test_an_id_beyond_the_names_of_a_dataset_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"got id 2 in pets, which names 2 classes"):
         class_ids([0, 2], ["cat"], ["cat", "dog"], "pets")
+
+
+def test_ids_of_numpy_are_ids() -> None:
+    found = class_ids(np.array([0, 2, 1, -1]), ["a", "b", "c"], None, "here")
+    assert found == (0, 2, 1, None)
+    assert class_ids(list(np.array(["b", "a"])), ["a", "b"], None, "here") == (1, 0)
+
+
+def test_a_class_spelled_in_two_ways_is_said() -> None:
+    with pytest.warns(ResidualSSLWarning, match=r"classes: pets has 'Cat' beside 'cat'"):
+        assert class_ids(["cat", "Cat", "dog"], ["cat", "dog"], ["Cat", "cat", "dog"], "pets") == (0, -1, 1)

@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_digits
+from scipy import sparse
+from sklearn.datasets import load_digits, load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import DataConversionWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from residual_ssl import ConvexSelector, FixedThreshold, SelfTrainingClassifier
@@ -79,3 +81,36 @@ def test_a_search_leaves_the_other_arguments_of_the_selector() -> None:
 def test_an_argument_that_the_selector_does_not_take_is_named() -> None:
     with pytest.raises(ValueError, match=r"selector__tau: FixedThreshold takes threshold"):
         SelfTrainingClassifier(selector=FixedThreshold(0.8)).set_params(selector__tau=0.3)
+
+
+def test_weights_of_rows_multiply_those_of_labels_and_pseudo_labels() -> None:
+    X, y = load_iris(return_X_y=True)
+    few = np.where(np.arange(len(y)) % 10 == 0, y, -1)
+    factor = np.linspace(0.5, 1.5, len(y))
+    plain = SelfTrainingClassifier(selector=FixedThreshold(0.5), rounds=1).fit(X, few)
+    weighted = SelfTrainingClassifier(selector=FixedThreshold(0.5), rounds=1).fit(X, few, sample_weight=factor)
+    same = SelfTrainingClassifier(selector=FixedThreshold(0.5), rounds=1).fit(X, few, sample_weight=np.ones(len(y)))
+    np.testing.assert_array_equal(same.predict_proba(X), plain.predict_proba(X))
+    chosen = weighted.weight_ > 0
+    np.testing.assert_allclose(weighted.weight_[chosen], factor[chosen])
+    assert not np.allclose(weighted.predict_proba(X), plain.predict_proba(X))
+    with pytest.raises(InvalidInputError, match=r"sample_weight: got shape \(3,\) for 150 rows"):
+        SelfTrainingClassifier().fit(X, few, sample_weight=[1, 2, 3])
+
+
+@pytest.mark.parametrize("missing", [np.nan, None, -1])
+def test_a_column_of_labels_is_read_as_labels(missing: Any) -> None:
+    X, y = load_iris(return_X_y=True)
+    column = np.array([[label if index % 10 == 0 else missing] for index, label in enumerate(y)])
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        model = SelfTrainingClassifier().fit(X, column)
+    few = np.where(np.arange(len(y)) % 10 == 0, y, -1)
+    np.testing.assert_array_equal(model.predict(X), SelfTrainingClassifier().fit(X, few).predict(X))
+
+
+@pytest.mark.parametrize("kind", [sparse.coo_matrix, sparse.csc_array, sparse.dok_matrix])
+def test_any_sparse_format_is_fitted_and_scored(kind: Any) -> None:
+    X, y = load_iris(return_X_y=True)
+    few = np.where(np.arange(len(y)) % 10 == 0, y, -1)
+    model = SelfTrainingClassifier().fit(kind(X), few)
+    assert model.score(kind(X), few) == SelfTrainingClassifier().fit(X, few).score(X, few)

@@ -122,3 +122,11 @@ def test_images_of_unequal_size_are_evaluated(tmp_path: Path) -> None:
     result = train(folder_config(tmp_path, "algorithm=supervised", "evaluation_batch=3"))
     alone = train(folder_config(tmp_path, "algorithm=supervised", "evaluation_batch=1", f"run_dir={tmp_path / 'b'}"))
     assert result.last["miou"] == alone.last["miou"]
+
+
+def test_a_mask_that_exif_turns_is_refused(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / "m.png", exif=exif)
+    with pytest.raises(DataError, match=r"m\.png: mask with the EXIF orientation 6, expected none"):
+        read_mask(tmp_path / "m.png")

@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from residual_ssl.data.classification.classified import ClassifiedSample, class_ids
+from residual_ssl.data.classification.class_ids import class_ids
+from residual_ssl.data.classification.classified import ClassifiedSample
 from residual_ssl.data.images import read_image
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
 from residual_ssl.data.splits.lists import ListEntry, few, read_list, read_names

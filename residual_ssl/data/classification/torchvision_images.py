@@ -11,7 +11,8 @@ import torchvision
 from torch.utils.data import ConcatDataset
 from torchvision.transforms.v2 import functional as F
 
-from residual_ssl.data.classification.classified import ClassifiedSample, class_ids
+from residual_ssl.data.classification.class_ids import class_ids
+from residual_ssl.data.classification.classified import ClassifiedSample
 from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import ConfigError, MissingDataError
 

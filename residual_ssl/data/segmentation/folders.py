@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from residual_ssl.data.segmentation.folder_samples import FolderSamples
-from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES, FolderPair, Pairs, image_files
+from residual_ssl.data.segmentation.listing import FolderPair, Pairs
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, few, read_list, read_names
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
@@ -112,7 +112,7 @@ class ImageFolders:
         else:
             unlabelled_pairs = {image: mask for image, mask in pool.items() if image not in labelled_pairs}
         if unlabelled_images is not None:
-            further = image_files(self.root, unlabelled_images, IMAGE_SUFFIXES)
+            further = self._scan({"images": unlabelled_images}).images
             kept = (image for image in further if self._name(image) not in self._left_out)
             unlabelled_pairs |= {image: None for image in kept if image not in unlabelled_pairs}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from residual_ssl.data.classification.classified import class_ids
+from residual_ssl.data.classification.class_ids import class_ids
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 # Pickles, generators and queries; what a configuration names must be data.
