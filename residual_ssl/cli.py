@@ -105,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_allow(report)
     report.set_defaults(run=_report)
 
+    share = commands.add_parser("share", help="a trained run as safetensors, JSON and a model card, to give away")
+    _add_run(share)
+    share.add_argument("--out", metavar="FOLDER", help="folder to write")
+    share.add_argument("--hub", metavar="USER/MODEL", help="repository on the Hugging Face hub to write to")
+    share.set_defaults(run=_share)
+
     doctor = commands.add_parser("doctor", help="check this installation; with dataset=…, every file of a data set")
     _add_overrides(doctor, "dataset=folders dataset.root=FOLDER …; nothing: the installation")
     doctor.add_argument("--out", help="folder for the findings as text and JSON, and for a list of what to leave out")
@@ -213,6 +219,16 @@ def _report(options: argparse.Namespace) -> None:
 
     print(write_report([Path(run) for run in options.runs], Path(options.out), changes=options.changes))
     print(f"\n{options.out}")
+
+
+def _share(options: argparse.Namespace) -> None:
+    from residual_ssl.commands.share import push_to_hub, share
+    from residual_ssl.engine.records.trained import load_run
+
+    if (options.out is None) == (options.hub is None):
+        raise InvalidInputError("share: expected --out FOLDER or --hub USER/MODEL, one of the two")
+    trained = load_run(options.trained, checkpoint_name=options.checkpoint, device="cpu", changes=options.changes)
+    print(push_to_hub(trained, options.hub) if options.out is None else share(trained, options.out))
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -18,10 +18,11 @@ from torch import Tensor
 from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.input_files import input_files
 from residual_ssl.commands.predict import judging_selector, tile_side
+from residual_ssl.commands.share import fetched, push_to_hub, share
 from residual_ssl.commands.tiled import tiled_selection
 from residual_ssl.commands.written_files import WrittenFiles
 from residual_ssl.engine.records.trained import TrainedRun, load_run
-from residual_ssl.errors import InvalidInputError, MissingDataError
+from residual_ssl.errors import InvalidInputError
 from residual_ssl.runtime.files import atomic_file, write_json
 from residual_ssl.selection import Selection
 from residual_ssl.task import Task
@@ -177,6 +178,14 @@ class TrainedModel:
             ]
         return found if several else found[0]
 
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model as a folder to give to others; see :func:`residual_ssl.commands.share.share`."""
+        return share(self._trained, folder)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Write the model to the Hugging Face hub; see :func:`residual_ssl.commands.share.push_to_hub`."""
+        return push_to_hub(self._trained, repository, private=private, token=token)
+
     def _prediction(self, sample: Tensor, label: Tensor, chosen: Selection) -> Prediction:
         return Prediction(label, chosen.confidence[0], chosen.weight[0], self.class_names, self.task, sample, chosen)
 
@@ -192,18 +201,15 @@ def load(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "au
     """Bring a trained run back, to predict with it.
 
     Args:
-        run: run directory or checkpoint file.
+        run: run directory, checkpoint file, a folder that ``residual-ssl share`` wrote, or ``"user/model"`` on the
+            Hugging Face hub.
         checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` or a torch device.
 
     Raises:
-        MissingDataError, CheckpointError: no run there, or one that does not fit; hub ids are not read.
+        MissingDataError, CheckpointError: no run there, or one that does not fit.
     """
-    if not Path(run).exists():
-        raise MissingDataError(
-            f"run: got {run}, no such run directory or checkpoint file; a run on a hub is to be downloaded first"
-        )
-    return TrainedModel(load_run(run, checkpoint_name=checkpoint_name, device=checked_device(device)))
+    return TrainedModel(load_run(fetched(run), checkpoint_name=checkpoint_name, device=checked_device(device)))
 
 
 def _as_file(item: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import nn
 from residual_ssl.algorithms import Algorithm
 from residual_ssl.config.changes import changed
 from residual_ssl.config.components import build
+from residual_ssl.engine.records.shared_model import WEIGHTS, is_shared, read_shared
 from residual_ssl.errors import CheckpointError
 from residual_ssl.runtime import checkpoint
 from residual_ssl.task import Task
@@ -44,10 +45,10 @@ class TrainedRun:
 def load_run(
     run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto", changes: Sequence[str] = ()
 ) -> TrainedRun:
-    """Load a run directory, or a checkpoint file of it.
+    """Load a run directory, a checkpoint file of it, or a shared folder.
 
     Args:
-        run: run directory or checkpoint file.
+        run: run directory, checkpoint file, or a folder that ``residual-ssl share`` wrote.
         checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` (a GPU where there is one) or a torch device.
         changes: settings that are others now, as of :func:`residual_ssl.config.changes.changed`.
@@ -56,8 +57,9 @@ def load_run(
         ConfigError: changes of what the run does not have.
         MissingDataError, CheckpointError: as :func:`residual_ssl.runtime.checkpoint.load`; another number of classes.
     """
-    path = Path(run) / checkpoint_name if Path(run).is_dir() else Path(run)
-    stored = checkpoint.load(path)
+    shared = is_shared(Path(run)) and not (Path(run) / checkpoint_name).exists()
+    path = Path(run) / (WEIGHTS if shared else checkpoint_name) if Path(run).is_dir() else Path(run)
+    stored = read_shared(path.parent) if shared else checkpoint.load(path)
     checkpoint.require_evaluable(stored, path)
     config = changed(stored["config"], changes)
     # Initial weights would only be overwritten, and their file may be elsewhere.
@@ -81,7 +83,7 @@ def load_run(
     else:
         model = task.build_model()
         checkpoint.restore_weights(model, stored["model"], path)
-        if "selector" in stored:
+        if stored.get("selector"):
             algorithm.selector.load_state_dict(stored["selector"])  # type: ignore[union-attr]
     algorithm.to(where).eval()
     return TrainedRun(path, task, model.to(where).eval(), algorithm, config, stored["step"], where)
