@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--print-config", action="store_true", help="print the composed configuration and stop")
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="figures of a trained run on its validation set")
+    evaluate = commands.add_parser("evaluate", help="metrics of a trained run on its validation set")
     _add_run(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--logits", required=True, metavar="FILE", help="(N, K, ...): .npy, .npz, .pt or .safetensors")
     select.add_argument("--labels", required=True, metavar="FILE", help="true class ids (N, ...)")
     select.add_argument("--selectors", required=True, metavar="A,B,…", help="csl,fixed_threshold:threshold=0.9,…")
-    select.add_argument("--out", required=True, help="folder for the table, its figures as JSON, and a plot")
+    select.add_argument("--out", required=True, help="folder for the table, its metrics as JSON, and a plot")
     select.add_argument("--valid", metavar="FILE", help="(N, ...): where predictions are to be judged")
     select.add_argument("--second", metavar="FILE", help="another model's or view's logits, for selectors that use two")
     select.add_argument("--labelled-logits", metavar="FILE", help="predictions that selectors may learn from …")

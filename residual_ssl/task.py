@@ -107,7 +107,7 @@ class Task(ABC):
 
     @abstractmethod
     def summary(self, computed: Any) -> dict[str, float]:
-        """Named figures of a computed metric, ``main_metric`` among them, in per cent."""
+        """Named metrics of a computed metric, ``main_metric`` among them, in per cent."""
 
     def read(self, path: Path) -> Tensor:
         """A dataset input, without the batch dimension, from a user's own file."""

@@ -27,7 +27,7 @@ __all__ = ["compose", "evaluate", "export", "predict", "select", "split"]
 def evaluate(
     run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto", changes: Sequence[str] = ()
 ) -> dict[str, float]:
-    """Figures of a trained run on its validation set.
+    """Metrics of a trained run on its validation set.
 
     Args:
         run: run directory or checkpoint file.

@@ -47,7 +47,7 @@ class Settings:
             every evaluation, before which it is always written; None: only there.
         snapshots: checkpoints of the weights to keep along the run, ``snapshot-1.pt`` …, evenly spread, the last step's
             among them.
-        log_every: steps between log rows; figures are means over them.
+        log_every: steps between log rows; metrics are means over them.
         workers: data loading processes for each training set.
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` (with loss scaling, on a GPU).
         device: ``"auto"`` or ``"cpu"``.

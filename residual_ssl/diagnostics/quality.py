@@ -1,4 +1,4 @@
-"""How good one selection is, where labels are known: figures of a training step."""
+"""How good one selection is, where labels are known: metrics of a training step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from residual_ssl.selection import Selection
 
 @torch.no_grad()
 def selection_quality(selection: Selection, truth: Tensor | None = None, ignore_index: int = 255) -> dict[str, Tensor]:
-    """Figures of a selection as scalar tensors, computed without a host synchronisation.
+    """Metrics of a selection as scalar tensors, computed without a host synchronisation.
 
     Args:
         selection: of shape ``(B, *S)``.
@@ -26,17 +26,17 @@ def selection_quality(selection: Selection, truth: Tensor | None = None, ignore_
         >>> import torch
         >>> from residual_ssl import FixedThreshold
         >>> chosen = FixedThreshold(0.9)(torch.tensor([[4.0, 0.0], [0.0, 4.0], [0.0, 0.1]]))
-        >>> figures = selection_quality(chosen, torch.tensor([0, 0, 0]))
-        >>> {name: round(value.item(), 2) for name, value in figures.items()}
+        >>> metrics = selection_quality(chosen, torch.tensor([0, 0, 0]))
+        >>> {name: round(value.item(), 2) for name, value in metrics.items()}
         {'coverage': 0.67, 'trusted': 0.67, 'purity': 0.5, 'accuracy': 0.33}
     """
     count = selection.valid.sum().clamp(min=1)
-    figures = {"coverage": selection.coverage, "trusted": selection.trusted.sum() / count}
+    metrics = {"coverage": selection.coverage, "trusted": selection.trusted.sum() / count}
     if truth is None:
-        return figures
+        return metrics
     known = (truth != ignore_index) & selection.valid
     correct = known & (selection.label == truth)
     weight = selection.weight * known
-    figures["purity"] = (weight * correct).sum() / weight.sum()
-    figures["accuracy"] = correct.sum() / known.sum()
-    return figures
+    metrics["purity"] = (weight * correct).sum() / weight.sum()
+    metrics["accuracy"] = correct.sum() / known.sum()
+    return metrics

@@ -124,8 +124,8 @@ class SelectionDiagnostics(Metric):  # type: ignore[misc]
         >>> selector, diagnostics = FixedThreshold(0.9), SelectionDiagnostics(num_classes=2)
         >>> for logits, truth in (([4.0, 0.0], 0), ([0.0, 4.0], 0), ([0.0, 0.1], 1)):
         ...     diagnostics.update(selector(torch.tensor([logits])), torch.tensor([truth]))
-        >>> figures = diagnostics.compute()
-        >>> figures.points.item(), round(figures.coverage.item(), 2), figures.purity.item()
+        >>> metrics = diagnostics.compute()
+        >>> metrics.points.item(), round(metrics.coverage.item(), 2), metrics.purity.item()
         (3, 0.67, 0.5)
     """
 

@@ -80,13 +80,13 @@ class UnsupervisedCriteria(Metric):  # type: ignore[misc]
         largest = math.log(self.num_classes)
         mean = self.entropy / points
         spread = torch.special.entr(self.total / points).sum()
-        # Probabilities sum to 1 up to rounding, and figures keep their range.
+        # Probabilities sum to 1 up to rounding, and metrics keep their range.
         certainty, infomax = (value.clamp(0, 1) for value in (1 - mean / largest, (spread - mean) / largest))
-        figures = {CERTAINTY: 100 * certainty * (self.points > 0), INFOMAX: 100 * infomax}
+        metrics = {CERTAINTY: 100 * certainty * (self.points > 0), INFOMAX: 100 * infomax}
         if self.density:
             predictions = dim_zero_cat(self.predictions) if len(self.predictions) else torch.zeros(0, self.num_classes)
-            figures[DENSITY] = 100 * soft_neighborhood_density(predictions)
-        return figures
+            metrics[DENSITY] = 100 * soft_neighborhood_density(predictions)
+        return metrics
 
 
 def soft_neighborhood_density(probabilities: Tensor, temperature: float = 0.05) -> Tensor:
@@ -139,13 +139,13 @@ def with_criteria(labelled: Metric, num_classes: int, density: bool = False) -> 
 
 
 def criteria_apart(computed: Any) -> tuple[Any, dict[str, float]]:
-    """What a metric of :func:`with_criteria` computed: the labelled figures, and the criteria by name."""
+    """What a metric of :func:`with_criteria` computed: the labelled metrics, and the criteria by name."""
     criteria = {name: value.item() for name, value in computed.items() if name != _LABELLED}
     return computed[_LABELLED], criteria
 
 
 def checked_choice(choose_by: str | None, labelled: tuple[str, ...], density: bool = False) -> str | None:
-    """The figure that is to choose a checkpoint, which must be one that the task has.
+    """The metric that is to choose a checkpoint, which must be one that the task has.
 
     Raises:
         ConfigError: another name.

@@ -27,7 +27,7 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
         step: number of the step to take.
 
     Returns:
-        A result without figures.
+        A result without metrics.
     """
     run.show_effective(step)
     device = run.accelerator.device
@@ -39,8 +39,8 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
         lines["unlabelled batch"] = _shapes(first_unlabelled)
     run.model.train()
     started = time.perf_counter()
-    figures = {name.removeprefix("train/"): v.item() for name, v in run.take_step(step, labelled, unlabelled).items()}
-    seconds = time.perf_counter() - started  # the figures have waited for the device
+    metrics = {name.removeprefix("train/"): v.item() for name, v in run.take_step(step, labelled, unlabelled).items()}
+    seconds = time.perf_counter() - started  # the metrics have waited for the device
 
     network = run.algorithm.evaluated(run.student).eval()
     validation = run.task.validation()
@@ -56,7 +56,7 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     lines |= {
         **shown,
         "first step": f"{seconds:.2f} s, with what is set up once",
-        "figures": ", ".join(f"{name} {value:.4g}" for name, value in figures.items()),
+        "metrics": ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()),
         "memory": f"{memory} at most, of one process",
     }
     run.show("\n".join(f"{name:>20}  {value}" for name, value in lines.items()) + "\ndry run: nothing was written")

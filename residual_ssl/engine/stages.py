@@ -40,7 +40,7 @@ def train(config: Mapping[str, Any]) -> RunResult:
             (GIST), ``"random"`` draws one by the seed (RIST).
 
     Returns:
-        The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without figures, and no file; of
+        The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without metrics, and no file; of
         several stages the first is tried.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Classification of images: the task adapter, its weak augmentation, its figures."""
+"""Classification of images: the task adapter, its weak augmentation, its metrics."""
 
 import lazy_loader
 

@@ -16,7 +16,7 @@ from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.models import as_logits_network
 from residual_ssl.task import Batch, Task
-from residual_ssl.tasks.classification.metric import classification_figures
+from residual_ssl.tasks.classification.metric import classification_metrics
 from residual_ssl.tasks.classification.samples import (
     WeakAugmentation,
     evaluation_entries,
@@ -107,4 +107,4 @@ class ClassifiedTask(Task):
 
     def summary(self, computed: Any) -> dict[str, float]:
         confusion, criteria = criteria_apart(computed)
-        return classification_figures(confusion, self.class_names) | criteria
+        return classification_metrics(confusion, self.class_names) | criteria

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
-def classification_figures(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:
+def classification_metrics(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:
     """Metrics in per cent.
 
     Args:
@@ -20,13 +20,13 @@ def classification_figures(confusion: Tensor, class_names: Sequence[str]) -> dic
 
     Example:
         >>> import torch
-        >>> classification_figures(torch.tensor([[8, 0], [1, 1]]), ["cat", "dog"])
+        >>> classification_metrics(torch.tensor([[8, 0], [1, 1]]), ["cat", "dog"])
         {'accuracy': 90.0, 'error': 10.0, 'balanced_accuracy': 75.0, 'recall/cat': 100.0, 'recall/dog': 50.0}
     """
     counts = confusion.double()
     recall = 100 * counts.diagonal() / counts.sum(1)
     seen = ~recall.isnan()
     accuracy = (100 * counts.diagonal().sum() / counts.sum()).item()
-    figures = {"accuracy": accuracy, "error": 100 - accuracy, "balanced_accuracy": recall[seen].mean().item()}
+    metrics = {"accuracy": accuracy, "error": 100 - accuracy, "balanced_accuracy": recall[seen].mean().item()}
     by_class = zip(class_names, recall.tolist(), seen.tolist(), strict=True)
-    return figures | {f"recall/{name}": value for name, value, occurs in by_class if occurs}
+    return metrics | {f"recall/{name}": value for name, value, occurs in by_class if occurs}

@@ -43,7 +43,7 @@ class SegmentationTask(Task):
         inference: how images are predicted, and which part of them evaluation counts; None for whole images.
         mean, std: normalisation of the model's input, RGB in [0, 1].
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
-        choose_by: figure that chooses the best checkpoint: ``miou``, ``pixel_accuracy``, or, without labels,
+        choose_by: metric that chooses the best checkpoint: ``miou``, ``pixel_accuracy``, or, without labels,
             ``unsupervised_infomax`` or ``unsupervised_certainty`` over all pixels; None for ``miou``.
         labelled_geometry: the weak augmentation of the labelled images where it differs, as in adaptation from a
             domain of other image sizes; of the same crop. None for ``geometry``.
@@ -51,7 +51,7 @@ class SegmentationTask(Task):
             ``data``, see :class:`RareClassSampling`; None to pass through all images alike.
 
     Raises:
-        ConfigError: another figure to choose by; geometries of two crops.
+        ConfigError: another metric to choose by; geometries of two crops.
     """
 
     main_metric = "miou"
@@ -141,7 +141,7 @@ class SegmentationTask(Task):
         return torch.full((3, *self.geometry.crop), 0.5)
 
     def metadata(self) -> dict[str, object]:
-        # The file holds the network alone: these figures were had with this inference around it.
+        # The file holds the network alone: these metrics were had with this inference around it.
         palette = [list(colour) for colour in self.spec.palette]
         return {**super().metadata(), "palette": palette, "inference": repr(self.inference)}
 
@@ -169,13 +169,13 @@ class SegmentationTask(Task):
         confusion, criteria = criteria_apart(computed)
         iou = intersection_over_union(confusion)
         seen = ~iou.isnan()
-        figures = {"miou": 100 * iou[seen].mean().item()}
+        metrics = {"miou": 100 * iou[seen].mean().item()}
         if not seen.all():  # a mean over fewer classes is another metric
-            figures["classes_in_miou"] = float(seen.sum().item())
-        figures["pixel_accuracy"] = 100 * (confusion.diagonal().sum() / confusion.sum()).item()
-        figures |= criteria
+            metrics["classes_in_miou"] = float(seen.sum().item())
+        metrics["pixel_accuracy"] = 100 * (confusion.diagonal().sum() / confusion.sum()).item()
+        metrics |= criteria
         named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))
-        return figures | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
+        return metrics | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
 
 
 def intersection_over_union(confusion: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def predictions(logits: Tensor, labels: Tensor, **others: Tensor) -> Predictions
 
 def figures(comparison: Comparison, name: str) -> tuple[float, float, float]:
     row = comparison.row(name)
-    return row.figures.coverage.item(), row.figures.purity.item(), row.gap
+    return row.metrics.coverage.item(), row.metrics.purity.item(), row.gap
 
 
 def test_every_rule_is_compared_with_confidence_at_its_own_coverage() -> None:
@@ -71,7 +71,7 @@ def test_points_that_are_not_valid_do_not_count() -> None:
     logits, labels = tensors()
     valid = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     found = compare(predictions(logits, labels, valid=valid), {})
-    assert found.row("none").figures.points == int((valid & (labels != 255) & logits.isfinite().all(1)).sum())
+    assert found.row("none").metrics.points == int((valid & (labels != 255) & logits.isfinite().all(1)).sum())
 
 
 class Agreement(Selector):
@@ -124,7 +124,7 @@ def test_a_rule_that_learns_is_taught_or_says_so() -> None:
 def test_a_rule_that_is_fitted_is_fitted_on_the_labelled_predictions() -> None:
     labelled, data = (predictions(*tensors(seed, count=60)) for seed in (1, 2))
     found = compare(data, {"learned": LearnedConvexSelector(window=1)}, labelled=labelled)
-    assert found.row("learned").figures.by_weight.aurc < found.row("none").figures.by_weight.aurc
+    assert found.row("learned").metrics.by_weight.aurc < found.row("none").metrics.by_weight.aurc
 
 
 def test_a_fault_of_a_rule_names_the_rule() -> None:

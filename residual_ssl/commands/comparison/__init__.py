@@ -1,4 +1,4 @@
-"""Selectors compared on saved predictions: figures, a table, a plot."""
+"""Selectors compared on saved predictions: metrics, a table, a plot."""
 
 import lazy_loader
 

@@ -25,12 +25,12 @@ class Row:
 
     Attributes:
         name: as given by the caller.
-        figures: over all points with a known label.
+        metrics: over all points with a known label.
         gap: purity minus the purity of as many points of highest confidence; NaN where it selects none.
     """
 
     name: str
-    figures: SelectionMetrics
+    metrics: SelectionMetrics
     gap: float
 
 
@@ -110,16 +110,16 @@ def compare(
             f"{predictions.labels.name}: got no known label at a point that can be judged{predictions.labels.place}; "
             f"ids other than the ignore index {predictions.ignore_index}, and finite logits, are needed"
         )
-    figures = {name: metric.compute() for name, metric in diagnostics.items()}
-    confidence = figures["none"].by_weight_and_confidence
-    rows = tuple(Row(name, found, _gap(found, confidence)) for name, found in figures.items())
+    metrics = {name: metric.compute() for name, metric in diagnostics.items()}
+    confidence = metrics["none"].by_weight_and_confidence
+    rows = tuple(Row(name, found, _gap(found, confidence)) for name, found in metrics.items())
     return Comparison(rows, confidence, known - points)
 
 
-def _gap(figures: SelectionMetrics, confidence: RankingCurve) -> float:
-    if figures.coverage == 0:
+def _gap(metrics: SelectionMetrics, confidence: RankingCurve) -> float:
+    if metrics.coverage == 0:
         return math.nan
-    return float(figures.purity - confidence.purity_at(figures.coverage))
+    return float(metrics.purity - confidence.purity_at(metrics.coverage))
 
 
 def _evidence(selector: Selector, batch: PredictionBatch) -> dict[str, Tensor | None]:

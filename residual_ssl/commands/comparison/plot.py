@@ -33,17 +33,17 @@ def risk_coverage_plot(comparison: Comparison) -> Figure:
     colours = [colour for colour in COLOURS if colour != _BLACK]
     none, *selectors, oracle = comparison.rows
     risk.plot(
-        100, 100 * (1 - float(none.figures.purity)), color=_BLACK, marker="o", markersize=9, linestyle="", label="none"
+        100, 100 * (1 - float(none.metrics.purity)), color=_BLACK, marker="o", markersize=9, linestyle="", label="none"
     )
     for index, row in enumerate(selectors):
         colour, marker = colours[index % len(colours)], MARKERS[index % len(MARKERS)]
         style = {"color": colour, "linestyle": STYLES[index // len(colours) % len(STYLES)], "linewidth": 1.8}
-        curve = _risk(row.figures.by_weight_and_confidence)
+        curve = _risk(row.metrics.by_weight_and_confidence)
         risk.plot(_SHARE, curve, label=row.name, marker=marker, markevery=[], markersize=9, **style)
         gain.plot(_SHARE, plain_risk - curve, **style)
-        _mark(risk, row, 100 * (1 - float(row.figures.purity)), colour, marker)
+        _mark(risk, row, 100 * (1 - float(row.metrics.purity)), colour, marker)
         _mark(gain, row, 100 * row.gap, colour, marker)
-    risk.plot(_SHARE, _risk(oracle.figures.by_weight_and_confidence), color=_GREY, linestyle="--", label="oracle")
+    risk.plot(_SHARE, _risk(oracle.metrics.by_weight_and_confidence), color=_GREY, linestyle="--", label="oracle")
     risk.set_title("risk: wrong among the selected (%)", fontsize=12)
     gain.set_title("purity gained over confidence at equal coverage (points)", fontsize=12)
     for axes in (risk, gain):
@@ -68,7 +68,7 @@ def _risk(curve: RankingCurve) -> Array:
 def _mark(axes: Axes, row: Row, height: float, colour: str, marker: str) -> None:
     if math.isfinite(height):
         axes.plot(
-            100 * float(row.figures.coverage),
+            100 * float(row.metrics.coverage),
             height,
             color=colour,
             marker=marker,

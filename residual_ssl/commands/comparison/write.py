@@ -27,7 +27,7 @@ def comparison_table(comparison: Comparison) -> Table:
     header = ("selector", "coverage", "purity", "gap", "AURC", "AURC+c", *at, "classes")
     rows = []
     for row in comparison.rows:
-        found = row.figures
+        found = row.metrics
         operating = (found.coverage, found.purity, row.gap, found.by_weight.aurc)
         cells = [*_per_cent(operating), *_per_cent(_ranked(found.by_weight_and_confidence))]
         rows.append((row.name, *cells, _number(found.classes_covered, 0)))
@@ -51,12 +51,12 @@ def _number(value: Tensor | float, digits: int) -> str:
 
 
 def _notes(comparison: Comparison) -> tuple[str, ...]:
-    figures = comparison.rows[0].figures
-    bound = max(float(row.figures.by_weight_and_confidence.aurc_error) for row in comparison.rows)
+    metrics = comparison.rows[0].metrics
+    bound = max(float(row.metrics.by_weight_and_confidence.aurc_error) for row in comparison.rows)
     left_out = f"; {comparison.left_out:,} others could not be judged" if comparison.left_out else ""
     return (
-        f"{int(figures.points):,} points with a known label{left_out}. All in per cent. Expected calibration error of "
-        f"the confidence: {_number(figures.calibration_error, 2)}.",
+        f"{int(metrics.points):,} points with a known label{left_out}. All in per cent. Expected calibration error of "
+        f"the confidence: {_number(metrics.calibration_error, 2)}.",
         "coverage, purity: of the selector as it is, by its weights. gap: its purity less that of the points of "
         "highest confidence at the same coverage.",
         "AURC: area under the risk–coverage curve of the weights, lower is better; equal weights count as in random "
@@ -77,27 +77,27 @@ def write_comparison(comparison: Comparison, out: Path) -> None:
 
 
 def comparison_record(comparison: Comparison) -> dict[str, Any]:
-    """All figures as plain values for JSON, shares in [0, 1]; null where there is none."""
-    figures = comparison.rows[0].figures
+    """All metrics as plain values for JSON, shares in [0, 1]; null where there is none."""
+    metrics = comparison.rows[0].metrics
     return {
-        "points": int(figures.points),
+        "points": int(metrics.points),
         "left_out": comparison.left_out,
-        "accuracy": _plain(figures.accuracy),
-        "calibration_error": _plain(figures.calibration_error),
+        "accuracy": _plain(metrics.accuracy),
+        "calibration_error": _plain(metrics.calibration_error),
         "confidence": _curve(comparison.confidence),
         "rules": {
             row.name: {
                 "gap": _plain(torch.tensor(row.gap)),
-                **{name: _plain(getattr(row.figures, name)) for name in _RULE_FIGURES},
-                "by_weight": _curve(row.figures.by_weight),
-                "by_weight_and_confidence": _curve(row.figures.by_weight_and_confidence),
+                **{name: _plain(getattr(row.metrics, name)) for name in _SELECTOR_METRICS},
+                "by_weight": _curve(row.metrics.by_weight),
+                "by_weight_and_confidence": _curve(row.metrics.by_weight_and_confidence),
             }
             for row in comparison.rows
         },
     }
 
 
-_RULE_FIGURES = (
+_SELECTOR_METRICS = (
     "coverage",
     "purity",
     "trusted",

@@ -1,4 +1,4 @@
-"""The figures of one evaluation as text: a row a class, the means below."""
+"""The metrics of one evaluation as text: a row a class, the means below."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from residual_ssl.commands.report.table import ABSENT, metric_name
 
 
-def evaluation_text(figures: Mapping[str, float]) -> str:
-    """Aligned columns of figures by class, then every figure of the whole data set.
+def evaluation_text(metrics: Mapping[str, float]) -> str:
+    """Aligned columns of metrics by class, then every metric of the whole data set.
 
     Args:
-        figures: as of :func:`residual_ssl.evaluate`, in per cent: ``GROUP/CLASS`` is a cell in the column ``GROUP`` and
+        metrics: as of :func:`residual_ssl.evaluate`, in per cent: ``GROUP/CLASS`` is a cell in the column ``GROUP`` and
             the row ``CLASS``; all others stand below, ``step`` as a whole number.
 
     Example:
@@ -23,17 +23,17 @@ def evaluation_text(figures: Mapping[str, float]) -> str:
         mIoU           60.00
         step             300
     """
-    by_class = {key: value for key, value in figures.items() if "/" in key}
+    by_class = {key: value for key, value in metrics.items() if "/" in key}
     groups = list(dict.fromkeys(key.split("/", 1)[0] for key in by_class))
     names = list(dict.fromkeys(key.split("/", 1)[1] for key in by_class))
     rows = [["class", *(f"{metric_name(group)} %" for group in groups)]] if names else []
     for name in names:
         cells = (by_class.get(f"{group}/{name}") for group in groups)
         rows.append([name, *(ABSENT if cell is None else f"{cell:.2f}" for cell in cells)])
-    means = {key: value for key, value in figures.items() if key not in by_class and key != "step"}
+    means = {key: value for key, value in metrics.items() if key not in by_class and key != "step"}
     below = [[metric_name(key), f"{value:.2f}"] for key, value in means.items()]
-    if "step" in figures:
-        below.append(["step", f"{figures['step']:.0f}"])
+    if "step" in metrics:
+        below.append(["step", f"{metrics['step']:.0f}"])
     widths = [max(len(row[i]) for row in rows + below if i < len(row)) for i in range(max(map(len, rows + below)))]
     lines = [
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=False))])

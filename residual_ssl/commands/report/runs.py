@@ -49,7 +49,7 @@ def read_runs(paths: Sequence[Path], changes: Sequence[str] = ()) -> list[Finish
 
     Raises:
         MissingDataError: runs that are not finished, all of them named.
-        ConfigError: no run, a run given twice, or runs whose figures do not compare: other tasks or classes.
+        ConfigError: no run, a run given twice, or runs whose metrics do not compare: other tasks or classes.
         CheckpointError: a result or a checkpoint that cannot be read.
     """
     if not paths:
@@ -110,12 +110,12 @@ def _check_same_task(runs: Sequence[FinishedRun]) -> None:
         kinds = [type(r.task).__name__ for r in (first, run)]
         if kinds[0] != kinds[1]:
             raise ConfigError(
-                f"runs: {first.name} is a {kinds[0]} and {run.name} a {kinds[1]}; their figures do not compare, write "
+                f"runs: {first.name} is a {kinds[0]} and {run.name} a {kinds[1]}; their metrics do not compare, write "
                 "one report for each task"
             )
         if first.task.class_names != run.task.class_names:
             raise ConfigError(
                 f"runs: {first.name} has the {first.task.num_classes} classes {', '.join(first.task.class_names)}, "
-                f"{run.name} the {run.task.num_classes} classes {', '.join(run.task.class_names)}; their figures do "
+                f"{run.name} the {run.task.num_classes} classes {', '.join(run.task.class_names)}; their metrics do "
                 "not compare, write one report for each set of classes"
             )

@@ -1,4 +1,4 @@
-"""What the console shows of a finished run: its figures, and a table of the figures of each class."""
+"""What the console shows of a finished run: its metrics, and a table of the metrics of each class."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _GAP = "    "
 
 
 def summary(result: RunResult) -> str:
-    """Figures of the last and of the best evaluation with their steps, a table by class, time and place."""
+    """Metrics of the last and of the best evaluation with their steps, a table by class, time and place."""
     width = shutil.get_terminal_size((120, 24)).columns
     lines = [
-        f"{name}  {_headline(figures, result.epoch_steps)}"
-        for name, figures in (("last", result.last), ("best", result.best))
+        f"{name}  {_headline(metrics, result.epoch_steps)}"
+        for name, metrics in (("last", result.last), ("best", result.best))
     ]
     table = class_table(result.last, result.best, width)
     if result.skipped_samples:
@@ -23,25 +23,25 @@ def summary(result: RunResult) -> str:
     return "\n".join([*([table, ""] if table else []), *lines, f"{result.seconds:.0f} s, {result.run_dir}"])
 
 
-def _headline(figures: Mapping[str, float], epoch_steps: float | None) -> str:
-    shown = [f"step {figures['step']:.0f}"]
+def _headline(metrics: Mapping[str, float], epoch_steps: float | None) -> str:
+    shown = [f"step {metrics['step']:.0f}"]
     if epoch_steps:
-        shown[0] += f" (epoch {figures['step'] / epoch_steps:.1f})"
-    shown += [f"{name} {value:.2f}" for name, value in figures.items() if name != "step" and "/" not in name]
+        shown[0] += f" (epoch {metrics['step'] / epoch_steps:.1f})"
+    shown += [f"{name} {value:.2f}" for name, value in metrics.items() if name != "step" and "/" not in name]
     return "  ".join(shown)
 
 
 def class_table(last: Mapping[str, float], best: Mapping[str, float], width: int) -> str:
-    """Figures named ``kind/class`` of the last and the best evaluation, in as many columns as fit, read downwards.
+    """Metrics named ``kind/class`` of the last and the best evaluation, in as many columns as fit, read downwards.
 
     A class that one of them did not see shows a dash.
 
     Args:
-        last, best: figures of two evaluations; others than ``kind/class`` are left out.
+        last, best: metrics of two evaluations; others than ``kind/class`` are left out.
         width: of the console, in characters.
 
     Returns:
-        Lines, or nothing where no figure belongs to a class.
+        Lines, or nothing where no metric belongs to a class.
 
     Example:
         >>> print(class_table({"miou": 61.0, "iou/sky": 92.0, "iou/cat": 30.0}, {"iou/sky": 93.5}, 60))
@@ -64,5 +64,5 @@ def class_table(last: Mapping[str, float], best: Mapping[str, float], width: int
     return "\n".join(tables)
 
 
-def _value(figures: Mapping[str, float], name: str) -> str:
-    return f"{figures[name]:5.1f}" if name in figures else f"{'-':>5}"
+def _value(metrics: Mapping[str, float], name: str) -> str:
+    return f"{metrics[name]:5.1f}" if name in metrics else f"{'-':>5}"

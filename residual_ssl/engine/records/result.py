@@ -25,8 +25,8 @@ class RunResult:
 
     Attributes:
         run_dir: folder with log, checkpoints and ``result.json``.
-        last, best: figures of the evaluation at the last step and at the best one, with ``step``; ``effective`` says
-            under ``chosen_by`` which figure chose it.
+        last, best: metrics of the evaluation at the last step and at the best one, with ``step``; ``effective`` says
+            under ``chosen_by`` which metric chose it.
         training: means of the last ten logged rows (loss terms, coverage, purity …).
         seconds: training time without evaluation.
         peak_memory_gib: largest GPU memory allocated by tensors, None on a CPU.
@@ -59,7 +59,7 @@ class RunResult:
         return self.last.get(self.main_metric, -math.inf)
 
     def write(self, config: Mapping[str, Any]) -> None:
-        """Write ``run_dir/result.json``: the figures, the settings and where they come from."""
+        """Write ``run_dir/result.json``: the metrics, the settings and where they come from."""
         record = {**asdict(self), "run_dir": str(self.run_dir), "config": config, **provenance()}
         write_json(self.run_dir / RESULT_NAME, record)
 
@@ -84,7 +84,7 @@ class RunResult:
 
 
 def training_metrics(run_dir: Path) -> dict[str, float]:
-    """Means of each training figure over the last logged rows of a run."""
+    """Means of each training metric over the last logged rows of a run."""
     rows = [row for row in read_log(run_dir) if "train/loss" in row][-_AVERAGED_ROWS:]
     names = sorted({key for row in rows for key in row if key.startswith("train/")})
     values = {name: [row[name] for row in rows if name in row] for name in names}
