@@ -105,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_allow(report)
     report.set_defaults(run=_report)
 
+    listed = commands.add_parser("list", help="what can be chosen: algorithms, selectors, datasets, models …")
+    listed.add_argument("group", nargs="?", metavar="GROUP", help="one of them; all without")
+    listed.add_argument("--long", action="store_true", help="all that the files say of their choices")
+    listed.add_argument("--config-dir", help="folder with further choices, laid out as the library's configs")
+    listed.set_defaults(run=_list)
+
     share = commands.add_parser("share", help="a trained run as safetensors, JSON and a model card, to give away")
     _add_run(share)
     share.add_argument("--out", metavar="FOLDER", help="folder to write")
@@ -219,6 +225,18 @@ def _report(options: argparse.Namespace) -> None:
 
     print(write_report([Path(run) for run in options.runs], Path(options.out), changes=options.changes))
     print(f"\n{options.out}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    import shutil
+
+    from residual_ssl.commands.choices import GROUPS, choices, choices_text
+
+    width = shutil.get_terminal_size((120, 24)).columns
+    for group in [options.group] if options.group else GROUPS:
+        found = choices(group, config_dir=options.config_dir)
+        title = "" if options.group else f"{group}: {GROUPS[group]}=…\n"
+        print(f"{title}{choices_text(group, found, long=options.long, width=width)}{'' if options.group else chr(10)}")
 
 
 def _share(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from residual_ssl.data import OUTSIDE, DatasetSpec
 
 _VOID = (255, 255, 255)
+_STRIP = 256  # rows
 
 
 def coloured(label: Tensor, spec: DatasetSpec) -> Tensor:
@@ -33,16 +34,22 @@ def overlay(image: Tensor, label: Tensor, spec: DatasetSpec, opacity: float = 0.
     return image * (1 - strength) + colours * strength
 
 
-def heat(values: Tensor) -> Tensor:
-    """Values ``(H, W)`` in [0, 1] as colours, dark for 0 and bright for 1, float ``(3, H, W)``."""
-    colours = matplotlib.colormaps["viridis"](values.detach().float().clamp(0, 1).cpu().numpy())
-    return rearrange(torch.from_numpy(colours[..., :3].astype(np.float32)), "h w c -> c h w")
+def overlay_image(image: Tensor, label: Tensor, spec: DatasetSpec) -> PIL.Image.Image:
+    """:func:`overlay` as a picture, made by strips: large photographs take no more memory than the picture itself."""
+    height, width = label.shape
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _STRIP):
+        rows = slice(top, top + _STRIP)
+        mixed = overlay(image[:, rows], label[rows], spec).detach().clamp(0, 1) * 255
+        pixels[rows] = rearrange(mixed.round().to(torch.uint8).cpu(), "c h w -> h w c").numpy()
+    return PIL.Image.fromarray(pixels)
 
 
-def to_image(pixels: Tensor) -> PIL.Image.Image:
-    """A picture of float ``(3, H, W)`` in [0, 1]."""
-    array = (pixels.detach().clamp(0, 1).cpu() * 255).round().to(torch.uint8)
-    return PIL.Image.fromarray(rearrange(array, "c h w -> h w c").numpy())
+def heat_image(values: Tensor) -> PIL.Image.Image:
+    """Values ``(H, W)`` in [0, 1] as a picture of 256 colours, dark for 0 and bright for 1."""
+    levels = (values.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    colours = (matplotlib.colormaps["viridis"](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    return PIL.Image.fromarray(colours[levels])
 
 
 def label_image(label: Tensor, spec: DatasetSpec) -> PIL.Image.Image:

@@ -156,9 +156,9 @@ class SegmentationTask(Task):
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         return {
             "label": pictures.label_image(label, self.spec),
-            "overlay": pictures.to_image(pictures.overlay(sample, label, self.spec)),
-            "confidence": pictures.to_image(pictures.heat(selection.confidence[0])),
-            "trust": pictures.to_image(pictures.heat(selection.weight[0])),
+            "overlay": pictures.overlay_image(sample, label, self.spec),
+            "confidence": pictures.heat_image(selection.confidence[0]),
+            "trust": pictures.heat_image(selection.weight[0]),
         }
 
     def metric(self) -> Any:
