@@ -212,6 +212,15 @@ def test_a_clean_set_is_told_to_be_clean(tmp_path: Path) -> None:
     assert found.classes["labelled"] == {"ground": 4 * (32 * 32 - 64), "box": 4 * 64}
 
 
+def test_binary_masks_of_0_and_255_are_told_what_to_do(tmp_path: Path) -> None:
+    write_folders(tmp_path, mask=lambda ids: ids * 255)
+    found = [finding for finding in look(tmp_path).findings if finding.kind == "class without label"]
+    assert [finding.subset for finding in found] == ["labelled", "validation"]
+    assert all("6% of the points have no label" in finding.text for finding in found)
+    assert all("dataset.label_map={0: 0, 255: 1}" in finding.text for finding in found)
+    assert not look(tmp_path, "dataset.ignore_index=254", "dataset.label_map={0: 0, 255: 1}").findings
+
+
 def test_every_kind_has_a_meaning_and_none_is_both() -> None:
     assert not FAULTS.keys() & REMARKS.keys()
     kinds = {kind for _, kind, _ in [*FAULTY.values(), *ODD.values()]}

@@ -84,7 +84,7 @@ def examine(
             found += batch
             progress.update(len(batch))
     classes = _classes(found, task.class_names)
-    joint = [*_copies(found), *_class_findings(classes, sum(classes.get("labelled", {}).values()) > 0)]
+    joint = [*_copies(found), *_class_findings(classes, _ignored(found))]
     findings = [finding for sample in found for finding in sample.findings] + joint + _strays(subsets)
     order = {True: 0, False: 1}
     leave_out = {f.name for sample in found for f in sample.findings if f.is_fault}
@@ -136,14 +136,28 @@ def _classes(found: list[Examined], names: Sequence[str]) -> dict[str, dict[str,
     return {subset: dict(zip(names, counts, strict=True)) for subset, counts in totals.items()}
 
 
-def _class_findings(classes: dict[str, dict[str, int]], labelled: bool) -> list[Finding]:
+def _ignored(found: list[Examined]) -> dict[str, int]:
+    totals: dict[str, int] = defaultdict(int)
+    for sample in found:
+        totals[sample.subset] += sample.ignored
+    return totals
+
+
+def _class_findings(classes: dict[str, dict[str, int]], ignored: dict[str, int]) -> list[Finding]:
     findings = []
     for subset, counts in classes.items():
         total = sum(counts.values())
+        share = ignored[subset] / max(total + ignored[subset], 1)
+        swallowed = (
+            f". {share:.0%} of the points have no label; where their id is a class in your files (masks of 0 and 255), "
+            "give another dataset.ignore_index, and dataset.label_map={0: 0, 255: 1}"
+            if share
+            else ""
+        )
         for name, count in counts.items():
-            effect = "cannot be learned" if subset == "labelled" and labelled else "has no part in the mean"
+            effect = "cannot be learned" if subset == "labelled" else "has no part in the mean"
             if not count:
-                text = f"no point of the {subset} set is {name}; the class {effect}"
+                text = f"no point of the {subset} set is {name}; the class {effect}{swallowed}"
                 findings.append(Finding("class without label", subset, name, text))
             elif count < _RARE * total:
                 text = f"{count:,} of {total:,} labelled points of the {subset} set are {name}"

@@ -30,6 +30,7 @@ class Examined:
         labels: digest of its labels; empty where it has none.
         size: (height, width) of an image; None of other samples.
         counts: labelled points of each class.
+        ignored: points without a label.
     """
 
     subset: str
@@ -39,6 +40,7 @@ class Examined:
     labels: str = ""
     size: tuple[int, int] | None = None
     counts: list[int] = field(default_factory=list)
+    ignored: int = 0
 
 
 class ExaminedSamples(Dataset[Examined]):
@@ -129,7 +131,7 @@ class ExaminedSamples(Dataset[Examined]):
 
     def _labels(self, found: Examined, labels: Tensor) -> None:
         known = labels[(labels >= 0) & (labels < self.num_classes)]
-        found.labels = _digest(labels)
+        found.labels, found.ignored = _digest(labels), labels.numel() - known.numel()
         found.counts = torch.bincount(known.flatten().long(), minlength=self.num_classes).tolist()
         if not known.numel() and found.subset != "unlabelled":
             _add(found, "no label", f"{found.name}: has no labelled point; is the id of its classes ignore_index?")
