@@ -13,6 +13,7 @@ from PIL import Image
 import residual_ssl
 from residual_ssl import evaluate, load, train
 from residual_ssl.cli import main
+from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import CheckpointError, ConfigError, MissingDataError
 
 
@@ -21,7 +22,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of segmentation with a selector that has a memory, on folders with a map of labels."""
     root = tmp_path_factory.mktemp("shared")
     write_folders(root, mask=lambda ids: ids * 7)
-    train(folder_config(root, "algorithm=fixmatch", "selector=freematch", "dataset.label_map={0: 0, 7: 1}"))
+    memory = ("selector=freematch", "++selector.momentum=0.1", "steps=6")
+    train(folder_config(root, "algorithm=fixmatch", *memory, "dataset.label_map={0: 0, 7: 1}"))
     return root / "run"
 
 
@@ -38,6 +40,11 @@ def test_a_shared_model_predicts_as_its_run(run: Path, shared: Path) -> None:
     assert torch.equal(first.label, second.label)
     assert torch.equal(first.confidence, second.confidence)
     assert torch.equal(first.trust, second.trust)
+    known = torch.load(run / "best.pt", weights_only=True)["selector"]
+    given = load_run(shared).algorithm.selector.state_dict()
+    assert known.keys() == given.keys()
+    assert all(torch.equal(given[name], value) for name, value in known.items())
+    assert (known["mean"] != 0.5).any()  # where it begins, with two classes
 
 
 def test_the_folder_holds_safetensors_json_and_a_card(run: Path, shared: Path) -> None:
