@@ -75,6 +75,9 @@ class EncoderDecoder(nn.Module, ABC):
         ends = {0, len(features) - 1}
         return [perturbation(feature) if level in ends else feature for level, feature in enumerate(features)]
 
+    def check_input(self, x: Tensor) -> None:
+        """Refuse inputs that the model does not take; called by :meth:`forward`. Here nothing is refused."""
+
     def forward(
         self,
         x: Tensor,
@@ -102,11 +105,13 @@ class EncoderDecoder(nn.Module, ABC):
             ``perturbed_only`` the last ``B - start`` of these alone.
 
         Raises:
-            InvalidInputError: ``start`` outside [0, B), ``perturbed_only`` without a perturbation.
+            InvalidInputError: ``start`` outside [0, B), ``perturbed_only`` without a perturbation; what
+                :meth:`check_input` refuses.
 
         Source: UniMatch, arXiv 2208.09910, §3.2 (feature-level perturbation); UniMatch V2, arXiv 2410.10777, §3.3,
         whose strong views are decoded from perturbed features alone.
         """
+        self.check_input(x)
         batch, size = len(x), tuple(x.shape[2:])
         if perturbation is None:
             if perturbed_only:

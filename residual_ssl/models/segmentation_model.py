@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.models.encoder_decoder import EncoderDecoder, FeaturePerturbation
+from residual_ssl.models.encoder_decoder import EncoderDecoder
 
 
 class SegmentationModel(EncoderDecoder):
@@ -28,15 +28,8 @@ class SegmentationModel(EncoderDecoder):
         torch.Size([5, 4, 9, 12])
     """
 
-    def forward(
-        self,
-        x: Tensor,
-        perturbation: FeaturePerturbation | None = None,
-        start: int = 0,
-        *,
-        perturbed_only: bool = False,
-    ) -> Tensor:
-        """As of every :class:`EncoderDecoder`, for floating images ``(B, 3, H, W)``, any H and W.
+    def check_input(self, x: Tensor) -> None:
+        """Refuse all but floating images ``(B, 3, H, W)``, any H and W.
 
         Raises:
             InvalidInputError: images of another shape or dtype.
@@ -46,7 +39,6 @@ class SegmentationModel(EncoderDecoder):
                 f"x: got {x.dtype} of shape {tuple(x.shape)}, expected floating images (B, 3, H, W); scale and "
                 "normalise integer images first, and stack single images to a batch"
             )
-        return super().forward(x, perturbation, start, perturbed_only=perturbed_only)
 
 
 def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:

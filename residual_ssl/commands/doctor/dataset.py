@@ -35,7 +35,8 @@ class Examination:
         counts: samples of each subset.
         sizes: smallest and largest (height, width) of the images of each subset.
         classes: labelled points of each class, by subset.
-        leave_out: names of the samples with a fault of their own, sorted.
+        leave_out: names of the image files that are at fault, or are in validation too, sorted; rows of tables and of
+            Parquet files, which cannot be left out by a list, are not among them.
     """
 
     findings: list[Finding]
@@ -86,15 +87,15 @@ def examine(
     classes = _classes(found, task.class_names)
     joint = [*_copies(found), *_class_findings(classes, _ignored(found))]
     findings = [finding for sample in found for finding in sample.findings] + joint + _strays(subsets)
-    order = {True: 0, False: 1}
-    leave_out = {f.name for sample in found for f in sample.findings if f.is_fault}
-    leave_out |= {finding.name for finding in joint if finding.kind == "leak"}
+    files = {sample.name for sample in found if sample.is_file}
+    alone = {finding.name for sample in found for finding in sample.findings if finding.is_fault}
+    leaks = {finding.name for finding in joint if finding.kind == "leak"}
     return Examination(
-        sorted(findings, key=lambda f: (order[f.is_fault], f.kind, f.subset)),
+        sorted(findings, key=lambda f: (not f.is_fault, f.kind, f.subset)),
         {name: len(samples) for name, samples in subsets.items()},
         _sizes(found),
         classes,
-        sorted(leave_out),
+        sorted((alone | leaks) & files),
     )
 
 

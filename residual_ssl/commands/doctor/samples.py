@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Examined:
         size: (height, width) of an image; None of other samples.
         counts: labelled points of each class.
         ignored: points without a label.
+        is_file: whether it is a file of its own.
     """
 
     subset: str
@@ -41,6 +43,7 @@ class Examined:
     size: tuple[int, int] | None = None
     counts: list[int] = field(default_factory=list)
     ignored: int = 0
+    is_file: bool = False
 
 
 class ExaminedSamples(Dataset[Examined]):
@@ -66,6 +69,7 @@ class ExaminedSamples(Dataset[Examined]):
         samples = self.subsets[subset]
         found = Examined(subset, _name(samples, position))
         image, mask = files_of(samples, position)
+        found.is_file = image is not None
         files = [self._file(found, path) for path in (image, mask) if path is not None]
         if not all(files):
             return found
@@ -107,15 +111,8 @@ class ExaminedSamples(Dataset[Examined]):
             sample = samples[position]
             label = getattr(sample, "mask", getattr(sample, "label", None))
             return sample.image, label if label is None or isinstance(label, Tensor) else torch.tensor(label)
-        pixels = mask = None
-        for what in ("image", "mask"):
-            try:
-                if what == "image":
-                    pixels = read_image(image)
-                else:
-                    mask = samples.mask(position)
-            except (DataError, MissingDataError) as error:
-                _add(found, getattr(error, "kind", "") or "unreadable", str(error))
+        pixels = _tried(found, lambda: read_image(image))
+        mask = _tried(found, lambda: samples.mask(position))
         if pixels is not None and mask is not None:
             named = str(image), str(files_of(samples, position)[1])
             check_same_size(pixels, mask, *named)
@@ -151,6 +148,15 @@ def _name(samples: Any, position: int) -> str:
 
 def _add(found: Examined, kind: str, text: str) -> None:
     found.findings.append(Finding(kind, found.subset, found.name, text))
+
+
+def _tried(found: Examined, read: Callable[[], Tensor | None]) -> Tensor | None:
+    """What is read; None, and a finding, where that fails."""
+    try:
+        return read()
+    except (DataError, MissingDataError) as error:
+        _add(found, getattr(error, "kind", "") or "unreadable", str(error))
+        return None
 
 
 def _digest(values: Tensor) -> str:
