@@ -116,7 +116,7 @@ def command(name: str, options: argparse.Namespace) -> list[str]:
         return [sys.executable, "-m", "pytest", "-q", "-n", "0", "-k", "cuda", "tests"]
     own = [*BENCHMARKS[options.device][name], *([] if options.rounds is None else ["--rounds", str(options.rounds)])]
     place = ["--device", options.device, "--out", str(options.out.resolve())]
-    return [sys.executable, str(FOLDER / f"{name}.py"), *place, *own]
+    return [sys.executable, str(FOLDER / "speed" / f"{name}.py"), *place, *own]
 
 
 def measured(path: Path, commit: str | None = None) -> dict[str, str] | None:

@@ -28,7 +28,7 @@ def run(script: str, *arguments: object) -> str:
 
 
 def test_convex_layer_writes_times_ratios_and_their_origin(tmp_path: Path) -> None:
-    printed = run("convex_layer.py", "--sides", 8, 16, "--batches", 1, "--rounds", 2, "--out", tmp_path)
+    printed = run("speed/convex_layer.py", "--sides", 8, 16, "--batches", 1, "--rounds", 2, "--out", tmp_path)
     record = json.loads((tmp_path / "convex_layer.json").read_text())
     assert [cell["points"] for cell in record["cells"]] == [8, 16]
     assert record["versions"]["torch"]
@@ -104,13 +104,13 @@ class TestAllBenchmarksOfTime:
         assert seconds["python -c pass"] < seconds["import torch"] < seconds["first step"]
 
     def test_the_exponent_is_the_slope_of_the_logarithms(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+        monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "speed"))
         scaling = importlib.import_module("scaling")
         assert scaling.exponent([10, 100, 1000], [3 * 10**1.2, 3 * 100**1.2, 3 * 1000**1.2]) == pytest.approx(1.2)
 
 
 def test_the_published_formulation_gives_the_selection_of_csl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "speed"))
     selection = importlib.import_module("selection")
     logits = selection.drawn(2, 5, 24, 24).double()
     chosen = ConvexSelector()(logits)

@@ -1,6 +1,5 @@
 """ImageFolders: who is labelled, what is read, and every fault that is found before training."""
 
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from residual_ssl.data import DatasetSpec, ImageFolders, SegmentationSource, check_disjoint, draw_labelled, read_list
+from residual_ssl.data import DatasetSpec, ImageFolders, SegmentationSource
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 SPEC = DatasetSpec(["ground", "thing"], label_map={0: 0, 1: 1, 11: 255})
@@ -86,17 +85,6 @@ def test_draw_depends_on_the_seed_and_not_on_the_listing_order(root: Path, monke
     monkeypatch.setattr(os, "listdir", lambda path: sorted(listing(path), reverse=True))
     assert _names(_folders(root, seed=1).labelled) == first
     assert any(_names(_folders(root, seed=seed).labelled) != first for seed in range(2, 6))
-
-
-def test_draw_is_nested_over_counts_and_uniform_over_seeds() -> None:
-    names = [f"{i:02d}" for i in range(20)]
-    for seed in range(5):
-        draws = [set(draw_labelled(names, count, seed)) for count in (1, 5, 12, 20)]
-        assert all(small < large for small, large in itertools.pairwise(draws))
-    drawn = [name for seed in range(400) for name in draw_labelled(names, 5, seed)]
-    counts = [drawn.count(name) for name in names]  # binomial, mean 100, standard deviation 8.7
-    assert min(counts) > 60
-    assert max(counts) < 140
 
 
 def test_unlabelled_images_need_no_mask_and_none_is_opened(root: Path) -> None:
@@ -349,30 +337,6 @@ def test_two_images_of_one_stem_are_ambiguous(root: Path) -> None:
         _folders(root)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"a b c\n", "line 1: got 3 columns"),
-        (b"# only this\n\n", "empty"),
-        (b"a\nb\na\n", "a listed more than once"),
-        (b"\xff\xff", "UTF-8"),
-    ],
-)
-def test_faults_of_a_split_list(tmp_path: Path, content: bytes, message: str) -> None:
-    (tmp_path / "list.txt").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        read_list(tmp_path / "list.txt")
-
-
-def test_tabs_allow_names_with_spaces(tmp_path: Path) -> None:
-    entries = read_list(_write(tmp_path / "list.txt", "my image.png\tmy mask.png"))
-    assert entries == [("my image.png", "my mask.png")]
-
-
-def test_disjoint_subsets_pass() -> None:
-    check_disjoint([("one", ["a"]), ("two", ["b"]), ("three", [])], fix="")
-
-
 def test_camvid_is_read_whole(shared_data: Path) -> None:
     classes = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
     spec = DatasetSpec(classes, label_map={**{i: i for i in range(11)}, 11: 255})
@@ -382,12 +346,6 @@ def test_camvid_is_read_whole(shared_data: Path) -> None:
     seen = torch.cat([mask.flatten() for mask in masks if mask is not None]).unique().tolist()
     assert seen == [*range(11), 255]
     assert source.unlabelled[0].image.shape == (3, 360, 480)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_lists_in_the_encodings_of_editors_are_read(tmp_path: Path, encoding: str) -> None:
-    (tmp_path / "list.txt").write_text("a.jpg\ta.png\r\nгод/é.jpg\r\n", encoding=encoding, newline="")
-    assert read_list(tmp_path / "list.txt") == [("a.jpg", "a.png"), ("год/é.jpg", None)]
 
 
 def test_images_of_a_list_are_left_out_of_every_subset(root: Path) -> None:

@@ -1,6 +1,6 @@
 """What every selector costs, in softmaxes of the same logits, and how much faster it is than the published formulation.
 
-    python benchmarks/selection.py --threads 2
+    python benchmarks/speed/selection.py --threads 2
 
 Every public selector judges the same logits, as a teacher gives them: a coarse prediction of mixed confidence,
 enlarged. One softmax of them is the unit. The published formulation of CSL (softmax, masks of all classes but the
@@ -18,8 +18,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from convex_layer import published_partition
-from recorded import save, table
-from timing import Methods, best, machine, rounds, surroundings, timing_command_line
+from timing import Methods, best, machine, rounds, save, surroundings, table, timing_command_line
 from torch import Tensor
 
 from residual_ssl import ConvexSelector, Selector, TrustedMask

@@ -1,6 +1,6 @@
 """The loss of enlarged logits by blocks against the composition of enlargement and loss: time and memory.
 
-    python benchmarks/upsampled_loss.py --threads 2
+    python benchmarks/speed/upsampled_loss.py --threads 2
 
 Value and gradient of `upsampled_selected_cross_entropy` from coarse logits, and of the two steps that it stands for, in
 turn; times are the shortest of all rounds. Memory is the most that tensors hold at a time beyond what they held before.
@@ -15,9 +15,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from recorded import save, table
 from selection import drawn
-from timing import best, machine, rounds, surroundings, timing_command_line
+from timing import best, machine, rounds, save, surroundings, table, timing_command_line
 from torch import Tensor
 
 from residual_ssl import ConvexSelector

@@ -1,6 +1,6 @@
 """How the cost of selection grows with points, classes and images, over two decades of each.
 
-    python benchmarks/scaling.py --threads 2
+    python benchmarks/speed/scaling.py --threads 2
 
 Sizes take turns within a round; times are the shortest of all rounds. The exponent is the slope of the straight line
 that fits the logarithms of time and size best: 1 is proportional, less than 1 where a fixed cost counts.
@@ -15,9 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from recorded import save, table
 from selection import drawn
-from timing import best, machine, rounds, surroundings, timing_command_line
+from timing import best, machine, rounds, save, surroundings, table, timing_command_line
 
 from residual_ssl import ConvexSelector, FixedThreshold, Selector
 from residual_ssl.runtime.provenance import provenance

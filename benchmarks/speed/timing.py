@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from recorded import command_line
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of what all benchmarks share
+
+from recorded import command_line as command_line
+from recorded import save as save
+from recorded import table as table
 
 Methods = Mapping[str, Callable[[], Any]]
 Times = dict[str, list[float]]

@@ -1,6 +1,6 @@
 """How long the first things take: import, `--help`, a first training step, each in a fresh process.
 
-    python benchmarks/startup.py
+    python benchmarks/speed/startup.py
 
 The shortest of several rounds, in which the commands take turns. Nothing is faster than
 `python -c pass`, and nothing that trains than `import torch`.
@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recorded import save, table
-from timing import best, machine, rounds, surroundings, timing_command_line
+from timing import best, machine, rounds, save, surroundings, table, timing_command_line
 
 from residual_ssl.runtime.provenance import provenance
 

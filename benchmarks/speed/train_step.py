@@ -1,7 +1,7 @@
 """What a training step costs: CSL's and UniMatch's here, and UniMatch's as a plain eager loop takes it.
 
-    python benchmarks/train_step.py --threads 2
-    python benchmarks/train_step.py --device cuda --model deeplabv3plus_r101 --crops 321 --batch 8 --precisions no bf16
+    python benchmarks/speed/train_step.py --threads 2
+    python benchmarks/speed/train_step.py --device cuda --model deeplabv3plus_r101 --crops 321 --batch 8
 
 All steps train the same network on the same images, at the same crop, batch and precision, each method in turn within a
 round. The eager step is that of a common UniMatch trainer: float32, a pass without gradients for the images that
@@ -23,8 +23,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from recorded import save, table
-from timing import best, machine, rounds, surroundings, timing_command_line
+from timing import best, machine, rounds, save, surroundings, table, timing_command_line
 from torch import Tensor, nn
 
 from residual_ssl import compose

@@ -1,6 +1,6 @@
 """What the convex program costs: closed form, cvxpylayers, and the published singular vectors of all points.
 
-    python benchmarks/convex_layer.py --threads 2
+    python benchmarks/speed/convex_layer.py --threads 2
 
 From given features (confidence, dispersion) of B images, three things are timed, each method in turn within a round, so
 that a busy machine slows all of them alike; times are medians over the rounds, ratios medians of the rounds' ratios.
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from recorded import command_line, save, table
+from timing import command_line, save, table
 from torch import Tensor
 
 from residual_ssl.runtime.provenance import provenance
