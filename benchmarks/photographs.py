@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import random
 import statistics
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from classified import ANIMALS, PACS
-from datasets import concatenate_datasets, load_dataset
+from datasets import Dataset, concatenate_datasets, load_dataset
 from recorded import MEMORY, WARM_UP, is_finished, save, share, spread, table, trained, training_command_line
 
 from residual_ssl.runtime.provenance import portable
@@ -33,13 +34,19 @@ FOUR = PACS[:4]
 
 
 class Ground(NamedTuple):
-    """What is labelled, what the pool holds, in words and as a choice of data."""
+    """What is labelled, what the pool holds, in words and as a choice of data.
+
+    ``rare``: half of the known classes are five times rarer in the pool; ``others``: share of other classes in a pool
+    of 4,800, beside 240 images of the known ones, of which the labelled are drawn.
+    """
 
     about: str
     data: str
     classes: Sequence[str]
     labelled: int
     strangers: str = "unlabelled"
+    rare: bool = False
+    others: float | None = None
 
 
 GROUNDS = {
@@ -64,6 +71,20 @@ GROUNDS = {
         "PACS photographs of the four classes", "photo", FOUR, 16, "leave_out"
     ),
     "small photographs, 4 labels a class, clean": Ground("the six animals", "cifar10", ANIMALS, 24, "leave_out"),
+    "photographs, 4 labels a class, skewed": Ground(
+        "PACS photographs; two of the four classes are five times rarer in the pool than the others",
+        *("photo", FOUR, 16),
+        rare=True,
+    ),
+    "small photographs, 4 labels a class, skewed": Ground(
+        "CIFAR-10; three of the six animals are five times rarer in the pool", "cifar10", ANIMALS, 24, rare=True
+    ),
+    **{
+        f"small photographs, 4 labels a class, {share} % others": Ground(
+            f"CIFAR-10; of a pool of 4,800, {share} % are vehicles, the rest animals", "cifar10", ANIMALS, 24
+        )._replace(others=share / 100)
+        for share in (0, 20, 40, 60, 80, 100)
+    },
 }
 THRESHOLDS = (0.5, 0.8, 0.95, 0.99)
 # Predictions are first brought to the class shares of the labelled ones.
@@ -81,6 +102,8 @@ SELECTORS = {
     "adamatch": ["selector=adamatch", f"++selector.momentum={MEMORY}"],
     "class shares (dars)": ["selector=dars"],
     "entropy (u2pl)": ["selector=u2pl"],
+    "label propagation": ["selector=label_propagation"],
+    "label propagation, all": ["selector=label_propagation", "+selector.keep=1.0"],
     "aligned csl": [*ALIGNED, "+selector.rule={_target_:residual_ssl.ConvexSelector}"],
     "aligned .95": [*ALIGNED, "+selector.rule={_target_:residual_ssl.FixedThreshold,threshold:0.95}"],
 }
@@ -93,13 +116,17 @@ def main() -> None:
     options = parse()
     rows: list[dict[str, Any]] = []
     name = f"photographs_{options.size}"
+    before = options.out / f"{name}.json"
+    kept = json.loads(before.read_text())["rows"] if before.exists() else []
+    anew = set(order(options))
+    kept = [row for row in kept if (row["ground"], row["seed"], row["selector"]) not in anew]
     for ground, seed, selector in order(options):
         place = run_dir(options, ground, selector, seed)
         if options.finished and not is_finished(place):
             continue
         rows.append(run(ground, selector, seed, place, options))
-        save(options.out, name, {"size": options.size, "rows": rows}, report(rows, options.size))
-    print(report(rows, options.size))
+        save(options.out, name, {"size": options.size, "rows": kept + rows}, report(kept + rows, options.size))
+    print(report(kept + rows, options.size))
 
 
 def parse() -> argparse.Namespace:
@@ -152,9 +179,10 @@ TRAINING = ["optimizer=adamw", "optimizer.lr=0.001", "labelled_batch=24", "unlab
 
 def data(ground: Ground, seed: int, options: argparse.Namespace) -> list[str]:
     """Overrides for the images of a ground; they are shuffled and divided once, the same for every seed."""
-    folder = options.runs / "data" / ground.data
+    kind = f"{ground.data}{'-rare' * ground.rare}{'' if ground.others is None else f'-{ground.others}'}"
+    folder = options.runs / "data" / kind
     if not (folder / "validation.parquet").exists():
-        divided(ground.data, options, folder)
+        divided(ground, options, folder)
     labelled = f"{ground.labelled}"
     if ground.data == "domains":
         labelled = str(photographs_alone(folder, ground, seed))
@@ -169,8 +197,9 @@ def data(ground: Ground, seed: int, options: argparse.Namespace) -> list[str]:
     ]
 
 
-def divided(data: str, options: argparse.Namespace, folder: Path) -> None:
+def divided(ground: Ground, options: argparse.Namespace, folder: Path) -> None:
     """Write ``train.parquet`` and ``validation.parquet``: of PACS a half each, of CIFAR-10 12,000 and 3,000."""
+    data = ground.data
     photos = options.cifar10 / "train.parquet" if data == "cifar10" else options.pacs / "photo.parquet"
     images = load_dataset("parquet", data_files=str(photos), split="train").shuffle(seed=0)
     ends = (12_000, 15_000) if data == "cifar10" else (len(images) // 2, len(images))
@@ -181,9 +210,28 @@ def divided(data: str, options: argparse.Namespace, folder: Path) -> None:
             for name in ("art_painting", "cartoon", "sketch")
         ]
         train = concatenate_datasets([train, *(domain.select(range(len(train) // 2)) for domain in others)])
+    train = train.select(pool_rows(train, ground))
     folder.mkdir(parents=True, exist_ok=True)
     train.to_parquet(folder / "train.parquet")
     validation.to_parquet(folder / "validation.parquet")
+
+
+def pool_rows(train: Dataset, ground: Ground) -> list[int]:
+    """Places of the images that the pool of a ground keeps, in order."""
+    names, labels = train.features["label"].names, train["label"]
+    places: dict[str, list[int]] = {name: [] for name in names}
+    for place, label in enumerate(labels):
+        places[names[label]].append(place)
+    if ground.rare:
+        for name in ground.classes[: len(ground.classes) // 2]:
+            places[name] = places[name][: len(places[name]) // 5]
+    if ground.others is None:
+        return sorted(place for found in places.values() for place in found)
+    others = sorted(place for name in names if name not in ground.classes for place in places[name])
+    known = sorted(place for name in ground.classes for place in places[name][40:])
+    first = [place for name in ground.classes for place in places[name][:40]]
+    count = round(4800 * ground.others)
+    return sorted([*first, *others[:count], *known[: 4800 - count]])
 
 
 def photographs_alone(folder: Path, ground: Ground, seed: int) -> Path:

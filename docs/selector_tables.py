@@ -18,12 +18,15 @@ GROUPS = {
     "memory": "From predictions so far: a memory, for the checkpoint",
     "observe": "From labelled predictions too: call `update_from_labels`",
     "fit": "Fitted beforehand on labelled samples: call `fit`",
+    "pool": "Fitted beforehand on features of labelled samples and pool: call `fit_pool`, pass `features`",
     "evidence": "From further evidence: pass what `evidence` names",
 }
 
 
 def needs(selector: type[Selector]) -> str:
     """What a loop has to do for a selector beyond a call: a key of GROUPS."""
+    if selector.fit_pool is not Selector.fit_pool:
+        return "pool"
     if selector.evidence:
         return "evidence"
     if hasattr(selector, "fit"):

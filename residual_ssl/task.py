@@ -89,6 +89,13 @@ class Task(ABC):
         and move no point: labels of the plain view hold for all of them.
         """
 
+    def features(self, inputs: Tensor) -> Tensor | None:
+        """What describes the points of dataset inputs ``(B, …)`` beside any prediction, ``(B, D, *S)``; None: nothing.
+
+        For selectors that judge by it: features of a frozen network, the columns of a table.
+        """
+        return None
+
     def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of the labelled batch: cross-entropy over the points with a label."""
         return labelled_cross_entropy(logits, target, self.ignore_index)

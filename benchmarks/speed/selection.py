@@ -105,6 +105,8 @@ def selectors(logits: Tensor, only: list[str] | None) -> dict[str, Selector]:
     for selector in made.values():
         if selector.needs.fit:
             selector.fit(few, labels_for(few))
+        if selector.needs.pool:
+            selector.fit_pool(few, labels_for(few), few, logits.shape[1])
     return {name: selector.to(logits.device) for name, selector in made.items()}
 
 
@@ -113,6 +115,7 @@ def judge(selector: Selector, logits: Tensor) -> Callable[[], Any]:
     made: dict[str, Callable[[], Tensor]] = {
         "truth": lambda: logits.argmax(1),
         "second": lambda: 0.8 * logits.roll(1, 1) + logits,
+        "features": lambda: logits,
         "earlier": lambda: torch.stack([logits, logits.roll(1, 1)]),
     }
     evidence = {name: made[name]() for name in selector.evidence}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from residual_ssl.runtime.checkpoint import restore_weights
 from residual_ssl.selection import Selection
@@ -55,6 +56,9 @@ class Algorithm(nn.Module, ABC):
 
     def on_train_start(self, total_steps: int) -> None:
         """Called once before the first of a new run's ``steps`` steps, after :meth:`attach`; not when one continues."""
+
+    def fit_selector(self, task: Task, labelled: Dataset[Batch], unlabelled: Dataset[Batch]) -> None:
+        """Called after :meth:`on_train_start` with the training sets, for a selector that must see the pool."""
 
     @abstractmethod
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:

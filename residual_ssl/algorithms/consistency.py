@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
 from residual_ssl.algorithms.ema import EMATeacher
+from residual_ssl.algorithms.fit_to_pool import FEATURES_COME_FROM, fit_to_pool
 from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.algorithms.teacher import Teacher
 from residual_ssl.errors import ConfigError
@@ -103,6 +105,10 @@ class ConsistencyAlgorithm(Algorithm):
         if self.selector is not None:
             self.selector.on_train_start(total_steps)
 
+    def fit_selector(self, task: Task, labelled: Dataset[Batch], unlabelled: Dataset[Batch]) -> None:
+        if self.selector is not None and self.selector.needs.pool:
+            fit_to_pool(self.selector, task, labelled, unlabelled)
+
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         x = task.view(labelled["input"], "labelled")
         if unlabelled is None or not self.branches:
@@ -116,7 +122,7 @@ class ConsistencyAlgorithm(Algorithm):
         if self.selector is not None:
             with torch.no_grad():
                 self.selector.update_from_labels(logits[:start].detach(), labelled["target"], task.ignore_index)
-                selection = self._select(plain, logits[start:].detach(), unlabelled)
+                selection = self._select(task, plain, logits[start:].detach(), unlabelled)
 
         terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
         shown = self._shown(model, task, unlabelled["input"], selection, labelled)
@@ -146,7 +152,7 @@ class ConsistencyAlgorithm(Algorithm):
             logits, perturbed = both.split([len(batch), len(batch) - start])
         return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
 
-    def _select(self, plain: Tensor, students: Tensor, unlabelled: Batch) -> Selection:
+    def _select(self, task: Task, plain: Tensor, students: Tensor, unlabelled: Batch) -> Selection:
         """What teaches, from the plain view and the student's logits of it."""
         assert self.selector is not None
         teacher = self.teacher if self.ema_teaches else None
@@ -156,6 +162,8 @@ class ConsistencyAlgorithm(Algorithm):
             evidence["second"] = students
             if "earlier" in self.selector.needs.evidence:
                 evidence["earlier"] = teacher.earlier(plain)
+        if "features" in self.selector.needs.evidence:
+            evidence["features"] = task.features(unlabelled["input"])
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
         for name, value in asked.items():
             if value is None:
@@ -207,6 +215,7 @@ _EVIDENCE = {
         "a second prediction beside the teacher's",
         "set algorithm.ema_decay: teacher and student then differ",
     ),
+    "features": ("features of the inputs", FEATURES_COME_FROM),
     "earlier": (
         "earlier states of its teacher",
         "set algorithm.teacher_from to several checkpoints of one run, in order",

@@ -11,6 +11,7 @@ from .convex.separation import convex_partition as convex_partition
 from .convex.separation import reliability_weight as reliability_weight
 from .features import Features as Features
 from .features import prediction_features as prediction_features
+from .graph.label_propagation import LabelPropagation as LabelPropagation
 from .needs import Needs as Needs
 from .points.units import from_probabilities as from_probabilities
 from .selection import Selection as Selection
@@ -63,6 +64,7 @@ __all__ = [
     "FixedThreshold",
     "FlexMatchThreshold",
     "FreeMatchThreshold",
+    "LabelPropagation",
     "LearnedConvexSelector",
     "Needs",
     "OracleSelector",

@@ -13,10 +13,12 @@ class Needs:
         evidence: keyword arguments of its call, as :attr:`Selector.evidence`.
         labels: whether it learns from labelled predictions: call ``update_from_labels``.
         fit: whether it must be fitted before it judges: call ``fit``.
+        pool: whether it must see features of the labelled and the unlabelled samples: call ``fit_pool``.
         schedule: whether it must know the number of training steps: call ``on_train_start``.
     """
 
     evidence: tuple[str, ...] = ()
     labels: bool = False
     fit: bool = False
+    pool: bool = False
     schedule: bool = False

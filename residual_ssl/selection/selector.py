@@ -61,7 +61,8 @@ class Selector(Memory):
 
     #: Keyword arguments that ``forward`` needs beside logits and valid: ``"truth"``, the true class ids ``(B, *S)``;
     #: ``"second"``, another model's or view's logits of the same points ``(B, K, *S)``; ``"earlier"``, the logits of
-    #: earlier states of the model ``(J, B, K, *S)``.
+    #: earlier states of the model ``(J, B, K, *S)``; ``"features"``, what describes the points beside the prediction,
+    #: ``(B, D, *S)``.
     evidence: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -95,7 +96,8 @@ class Selector(Memory):
         return Needs(
             evidence=tuple(self.evidence),
             labels=kind.update_from_labels is not Selector.update_from_labels,
-            fit=not getattr(self, "fitted", True),
+            fit=not getattr(self, "fitted", True) and kind.fit_pool is Selector.fit_pool,
+            pool=kind.fit_pool is not Selector.fit_pool,
             schedule=kind.on_train_start is not Selector.on_train_start,
         )
 
@@ -126,6 +128,26 @@ class Selector(Memory):
 
         Selectors with a schedule override it and keep the number as state; for the others it does nothing.
         """
+
+    def fit_pool(
+        self, features: Tensor, labels: Tensor, pool: Tensor, num_classes: int, *, ignore_index: int = 255
+    ) -> Selector:
+        """Take the features of labelled points and of the pool, before the first ``forward``.
+
+        Selectors that judge by features override it; for the others it does nothing. Every process calls it on the same
+        data.
+
+        Args:
+            features: ``(B, D, *S)``, floating, of the labelled samples.
+            labels: integer ``(B, *S)``, class ids in [0, K) or ``ignore_index``.
+            pool: ``(M, D, *S)``, of unlabelled samples, ``*S`` any.
+            num_classes: K.
+            ignore_index: id of points without a label.
+
+        Returns:
+            The selector itself.
+        """
+        return self
 
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         """Take a step's labelled predictions ``(B, K, *S)`` and their class ids ``(B, *S)``, before ``forward``.

@@ -40,5 +40,11 @@ class WrapperSelector(Selector):
     def on_train_start(self, total_steps: int) -> None:
         self.wrapped.on_train_start(total_steps)
 
+    def fit_pool(
+        self, features: Tensor, labels: Tensor, pool: Tensor, num_classes: int, *, ignore_index: int = 255
+    ) -> WrapperSelector:
+        self.wrapped.fit_pool(features, labels, pool, num_classes, ignore_index=ignore_index)
+        return self
+
     def update_from_labels(self, logits: Tensor, target: Tensor, ignore_index: int = 255) -> None:
         self.wrapped.update_from_labels(logits, target, ignore_index)

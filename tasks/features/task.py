@@ -67,6 +67,9 @@ class FeatureTask(ClassifiedTask):
             )
         return source
 
+    def features(self, inputs: Tensor) -> Tensor:
+        return inputs.flatten(1)
+
     def example(self) -> Tensor:
         return torch.zeros(1, self.num_features)
 

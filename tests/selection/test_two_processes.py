@@ -50,8 +50,8 @@ RULES: dict[str, Selector] = {
     "ReliableRegions": ReliableRegions(CorrMatchThreshold(0.5, 0.9), window=40),
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
-# Their state comes from fit, which every process calls on the same data.
-FITTED = {"ConformalSelector", "ConstrainedConvexSelector", "LearnedConvexSelector"}
+# Their state comes from fit or fit_pool, which every process calls on the same data.
+FITTED = {"ConformalSelector", "ConstrainedConvexSelector", "LabelPropagation", "LearnedConvexSelector"}
 
 
 def test_no_rule_with_memory_is_forgotten() -> None:

@@ -115,6 +115,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
             accelerator.scaler.load_state_dict(stored["scaler"])
     else:
         algorithm.on_train_start(data.steps)
+        if data.unlabelled is not None:
+            algorithm.fit_selector(task, data.labelled, data.unlabelled)
     algorithm.to(accelerator.device)
     model, optimizer = accelerator.prepare(model, optimizer)
     step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)
