@@ -6,10 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from residual_ssl.errors import IncompleteError, InvalidInputError, ResidualSSLError
+from residual_ssl.errors import IncompleteError, InvalidInputError, ResidualSSLError, ResidualSSLWarning
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # In the environment, so that loader processes and launched ranks allow the same.
         os.environ[VARIABLE] = ",".join(filter(None, [os.environ.get(VARIABLE, ""), *packages]))
     try:
-        options.run(options)
+        with _plain_warnings():
+            options.run(options)
     except IncompleteError as error:
         print(f"residual-ssl: {error}", file=sys.stderr)
         return 1
@@ -42,6 +46,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show this package's warnings as it shows errors, a line each and not the line of code that gave them."""
+    usual = warnings.formatwarning
+
+    def plain(message: Warning | str, category: type[Warning], *place: Any, **further: Any) -> str:
+        if issubclass(category, ResidualSSLWarning):
+            return f"residual-ssl: warning: {message}\n"
+        return usual(message, category, *place, **further)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--second", metavar="FILE", help="another model's or view's logits, for selectors that use two")
     select.add_argument("--labelled-logits", metavar="FILE", help="predictions that selectors may learn from …")
     select.add_argument("--labelled-labels", metavar="FILE", help="… and their true class ids")
+    select.add_argument("--from-probabilities", action="store_true", help="the logits given are probabilities")
     select.add_argument("--ignore-index", type=int, default=255, metavar="ID", help="id without a known label (255)")
     select.add_argument("--batch", type=int, metavar="N", help="samples judged at once (16; 1024 without space)")
     select.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
@@ -208,7 +230,7 @@ def _select(options: argparse.Namespace) -> None:
     from residual_ssl.commands.comparison.write import comparison_table
 
     files = ("logits", "labels", "valid", "second", "labelled_logits", "labelled_labels")
-    others = ("ignore_index", "batch", "device", "config_dir", "out")
+    others = ("from_probabilities", "ignore_index", "batch", "device", "config_dir", "out")
     given = {name: getattr(options, name) for name in (*files, *others)}
     print(comparison_table(select(selectors=split_names(options.selectors), **given)).text())
     print(f"\n{options.out}")

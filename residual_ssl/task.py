@@ -73,6 +73,10 @@ class Task(ABC):
         data: Any = self.labelled(0) if subset == "labelled" else self.validation()
         return len(data), lambda index: data[(index, 0) if subset == "labelled" else index]["target"]
 
+    def remarks(self) -> list[str]:
+        """Settings that do not fit the data, a line each: a new run warns of them before its first step."""
+        return []
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A new model for ``num_classes`` classes.

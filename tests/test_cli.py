@@ -1,10 +1,13 @@
 """The command: results on standard output, faults of the user's as clear lines and exit status 2."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.folder_sets import write_folders
 from helpers.tiny_runs import SCENES
 from PIL import Image
 
@@ -140,6 +143,20 @@ def test_a_fault_gives_one_line_and_status_two(
     errors = capsys.readouterr().err.strip().splitlines()
     assert len(errors) == 1
     assert message in errors[0]
+
+
+def test_a_warning_is_one_line_like_a_fault(tmp_path: Path) -> None:
+    write_folders(tmp_path)
+    data = [f"dataset.root={tmp_path}", "dataset.classes=[ground,box,crack]", "dataset.labelled=4"]
+    command = ["train", "dataset=folders", *data, "dataset.geometry.crop=32", "dry_run=true", "device=cpu"]
+    program = Path(sys.executable).with_name("residual-ssl")
+    done = subprocess.run([program, *command], capture_output=True, text=True, check=True)
+    said = [line for line in done.stderr.splitlines() if "crack" in line]
+    assert [line[:51] for line in said] == [
+        "residual-ssl: warning: labelled set: no labelled po",
+        "residual-ssl: warning: validation set: no labelled ",
+    ]
+    assert "warnings.warn(" not in done.stderr
 
 
 def test_an_unknown_input_is_named(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,7 @@ def select(
     second: Source | None = None,
     labelled_logits: Source | None = None,
     labelled_labels: Source | None = None,
+    from_probabilities: bool = False,
     ignore_index: int = 255,
     batch: int | None = None,
     device: str = "auto",
@@ -147,6 +148,7 @@ def select(
         second: logits of another model or view, for selectors that judge by two.
         labelled_logits, labelled_labels: predictions that selectors may learn from; best of samples that the model was
             not trained on.
+        from_probabilities: whether all that is given as logits are probabilities.
         ignore_index: id of points without a known label.
         batch: samples judged at once; None for 16, or 1024 without spatial dimensions.
         device: ``"auto"`` or a torch device.
@@ -166,11 +168,12 @@ def select(
         None if valid is None else SavedArray(valid, "valid"),
         None if second is None else SavedArray(second, "second"),
         ignore_index,
+        from_probabilities,
     )
     labelled = None
     if labelled_logits is not None and labelled_labels is not None:
         arrays = SavedArray(labelled_logits, "labelled_logits"), SavedArray(labelled_labels, "labelled_labels")
-        labelled = Predictions(*arrays, ignore_index=ignore_index)
+        labelled = Predictions(*arrays, ignore_index=ignore_index, probabilities=from_probabilities)
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     found = compare(predictions, built, labelled=labelled, batch=batch, device=where)
     if out is not None:

@@ -16,11 +16,13 @@ from residual_ssl.engine.setup.devices import gpu_memory_gib, resident_memory_gi
 from residual_ssl.engine.setup.loading import to_device
 from residual_ssl.engine.setup.prepared import PreparedRun
 from residual_ssl.engine.setup.unreadable import SkippedSamples
-from residual_ssl.task import Batch
+from residual_ssl.task import Batch, Task
+
+_LOOKED_AT = 100
 
 
 def dry_run(run: PreparedRun, step: int) -> RunResult:
-    """Take one step, predict one sample of the validation set, and print what came, went and was used.
+    """Take one step, predict the largest sample of the validation set, and print what came, went and was used.
 
     Args:
         run: everything built.
@@ -46,11 +48,11 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     validation = run.task.validation()
     shown = {"evaluation sample": "none, there is no validation set"}
     if len(validation):  # type: ignore[arg-type]
-        sample = to_device(default_collate([validation[0]]), device)
+        sample = to_device(default_collate([validation[_largest(run.task)]]), device)
         with torch.no_grad():
             logits = run.task.predict(network, sample["input"])
             run.task.metric().to(device).update(logits, sample["target"])
-        shown = {"evaluation sample": _shapes(sample), "predicted": _shapes({"logits": logits})}
+        shown = {"largest evaluation sample": _shapes(sample), "predicted": _shapes({"logits": logits})}
     gpu = gpu_memory_gib(device)
     memory = f"{resident_memory_gib():.2f} GiB resident" if gpu is None else f"{gpu:.2f} GiB of the GPU for tensors"
     lines |= {
@@ -59,13 +61,19 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
         "metrics": ", ".join(f"{name} {value:.4g}" for name, value in metrics.items()),
         "memory": f"{memory} at most, of one process",
     }
-    run.show("\n".join(f"{name:>20}  {value}" for name, value in lines.items()) + "\ndry run: nothing was written")
+    run.show("\n".join(f"{name:>26}  {value}" for name, value in lines.items()) + "\ndry run: nothing was written")
     return RunResult(Path(run.settings.run_dir), {}, {}, {}, seconds, gpu)
 
 
 def _peeked(batches: Iterator[Batch]) -> tuple[Batch, Iterator[Batch]]:
     first = next(batches)
     return first, itertools.chain([first], batches)
+
+
+def _largest(task: Task) -> int:
+    """Index of the validation sample with the most points, of a hundred evenly spaced ones."""
+    count, target = task.targets("validation")
+    return max(range(0, count, -(-count // _LOOKED_AT)), key=lambda index: target(index).numel())
 
 
 def _shapes(batch: Batch) -> str:

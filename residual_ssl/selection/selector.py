@@ -13,6 +13,7 @@ from residual_ssl.errors import InvalidInputError, NotFittedError
 from residual_ssl.selection.features import JudgedPoints, check_prediction, judged_points
 from residual_ssl.selection.needs import Needs
 from residual_ssl.selection.points.memory import Memory
+from residual_ssl.selection.points.units import warn_of_probabilities
 from residual_ssl.selection.selection import Selection
 
 Reduction = Literal["mean", "sum", "max", "min"]
@@ -29,7 +30,8 @@ class Selector(Memory):
 
     A subclass implements ``judge(points, logits, **evidence) -> Selection``: it gets the features of the points, whose
     input has been checked, and returns :meth:`select`. One that needs ``valid`` as it was given overrides ``forward``.
-    A batch without points gives an empty selection, of coverage 0.
+    A batch without points gives an empty selection, of coverage 0. Where the first logits look like probabilities, it
+    warns.
 
     Some selectors judge by more than one prediction, learn from labels, must be fitted or follow a schedule: see
     :attr:`needs`.
@@ -69,6 +71,7 @@ class Selector(Memory):
         super().__init__()
         self._reductions: dict[str, Reduction] = {}
         self._starts: dict[str, Callable[[int], Tensor]] = {}
+        self._has_judged = False
 
     #: Judges the points of a prediction: ``judge(points, logits, **evidence) -> Selection``.
     judge: Callable[..., Selection]
@@ -79,6 +82,11 @@ class Selector(Memory):
         self.size_states(logits.shape[1])
         if 0 in logits.shape:
             return self._judge_nothing(logits, further, evidence)
+        # Compiled code must not depend on it, and for a graphics card the host would wait.
+        if not torch.compiler.is_compiling() and not self._has_judged:
+            self._has_judged = True
+            if logits.device.type == "cpu":
+                warn_of_probabilities(logits)
         chosen: Selection = super().__call__(logits, valid, *further, **evidence)
         return chosen
 

@@ -29,6 +29,8 @@ from residual_ssl.tasks.segmentation.inference import Inference
 from residual_ssl.tasks.segmentation.samples import evaluation_entries, labelled_entries, unlabelled_entries
 from residual_ssl.tasks.views import Views
 
+_LOOKED_AT = 20
+
 
 class SegmentationTask(Task):
     """Semantic segmentation; inputs are images in [0, 1], targets class ids of every pixel.
@@ -120,6 +122,18 @@ class SegmentationTask(Task):
             return mask  # type: ignore[no-any-return]
 
         return len(samples), read
+
+    def remarks(self) -> list[str]:
+        count, target = self.targets("labelled")
+        sizes = [tuple(target(index).shape) for index in range(0, count, -(-count // _LOOKED_AT) or 1)]
+        height, width = (max((size[i] for size in sizes), default=0) for i in (0, 1))
+        crop = self.geometry.crop
+        if not sizes or height * width > crop[0] * crop[1] / 2:
+            return []
+        return [
+            f"dataset.geometry.crop: got {crop[0]}×{crop[1]} for labelled images of at most {height}×{width}; half "
+            f"of a crop and more is padding. Set dataset.geometry.crop=[{height},{width}]"
+        ]
 
     def build_model(self) -> nn.Module:
         return as_logits_network(self._model(num_classes=self.num_classes), self.example())

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.folder_sets import folder_config, write_folders
 from helpers.power_cuts import PowerCutError, stop_after
 from helpers.tiny_runs import tiny_config
 
@@ -148,6 +150,18 @@ def test_a_dry_run_shows_what_a_step_takes_and_writes_nothing(
         "nothing was written",
     ):
         assert expected in printed
+
+
+def test_a_dry_run_predicts_the_largest_image_and_says_where_crops_are_padding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folders(tmp_path, size=lambda index: (32, 32 + 8 * (index == 1)))
+    with pytest.warns(ResidualSSLWarning, match=r"crop: got 64×64 for labelled images of at most 32×.* crop=\[32,"):
+        train(folder_config(tmp_path, "algorithm=supervised", "dataset.geometry.crop=64", "dry_run=true"))
+    assert "largest evaluation sample  input (1, 3, 32, 40)" in capsys.readouterr().out
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResidualSSLWarning)
+        train(folder_config(tmp_path, "algorithm=supervised", "dataset.geometry.crop=40", "dry_run=true"))
 
 
 def test_a_dry_run_of_an_unfinished_run_leaves_it_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -282,6 +282,13 @@ def test_the_command_writes_what_it_found_and_says_what_to_do(
     assert [row["kind"] for row in record["findings"]] == ["truncated", "truncated"]
     assert (out / "leave_out.txt").read_text() == "train/images/7.png\ntrain/images/8.png\n"
     assert "truncated" in (out / "doctor.txt").read_text()
+    pairs = [line.split("\t") for line in (out / "pairs.tsv").read_text().splitlines()]
+    assert pairs[0] == ["subset", "image", "mask"]
+    found = {image: (subset, mask) for subset, image, mask in pairs[1:]}
+    assert len(found) == len(pairs) - 1 == 13
+    for image, (subset, mask) in found.items():
+        expected = "" if subset == "unlabelled" else image.replace("/images/", "/masks/")
+        assert (Path(image).is_file(), mask) == (True, expected)
     config = folder_config(tmp_path, "algorithm=fixmatch", f"dataset.leave_out='{out / 'leave_out.txt'}'")
     assert train(config).skipped_samples == 0
     assert main(["doctor", *overrides(tmp_path), f"dataset.leave_out={out / 'leave_out.txt'}", "--workers", "0"]) == 0

@@ -63,6 +63,7 @@ def evidence(selector: Selector, x: Tensor, seed: int) -> dict[str, Tensor]:
     made = {
         "second": x.roll(1, 0),
         "earlier": torch.stack([x, x.roll(1, 0)]),
+        "features": x,
         "truth": torch.randint(0, x.shape[1], points, generator=generator(seed)),
     }
     return {name: made[name] for name in selector.evidence}
@@ -78,6 +79,9 @@ def test_selectors_judge_any_logits(name: str, x: Tensor, seed: int, share: floa
     valid = torch.rand(points, generator=generator(seed)) < share
     with suppress(ResidualSSLError):
         selector = made(name)
+        if selector.needs.pool:
+            labels = torch.randint(-1, CLASSES + 1, points, generator=generator(seed))
+            selector.fit_pool(x.float(), labels, x.float(), x.shape[1], ignore_index=-1)
         chosen = selector(x, valid, **evidence(selector, x, seed))
         assert chosen.weight.shape == points
         assert ((chosen.weight >= 0) & chosen.weight.isfinite()).all()

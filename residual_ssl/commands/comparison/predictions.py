@@ -11,6 +11,7 @@ from torch import Tensor
 
 from residual_ssl.commands.comparison.saved import SavedArray
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.selection import from_probabilities
 
 _BATCH, _BATCH_WITHOUT_SPACE = 16, 1024
 
@@ -34,6 +35,7 @@ class Predictions:
         valid: bool, or integers 0 and 1, ``(N, *S)``: the points to judge; None for all.
         second: another model's or view's logits of the same points, of the shape of ``logits``; None for none.
         ignore_index: id of points without a known label.
+        probabilities: whether ``logits`` and ``second`` are probabilities; batches are logits in any case.
 
     Raises:
         InvalidInputError: with every array that does not fit the logits.
@@ -44,6 +46,7 @@ class Predictions:
     valid: SavedArray | None = None
     second: SavedArray | None = None
     ignore_index: int = 255
+    probabilities: bool = False
 
     def __post_init__(self) -> None:
         logits = self.logits
@@ -98,7 +101,7 @@ class Predictions:
         values = array[part]
         if not values.is_floating_point():
             raise InvalidInputError(f"{array.name}: got {values.dtype}{array.place}, expected floating numbers")
-        return values
+        return from_probabilities(values) if self.probabilities else values
 
     def _labels(self, part: slice) -> Tensor:
         array, labels = self.labels, self.labels[part]

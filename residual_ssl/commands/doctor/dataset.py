@@ -37,6 +37,7 @@ class Examination:
         classes: labelled points of each class, by subset.
         leave_out: names of the image files that are at fault, or are in validation too, sorted; rows of tables and of
             Parquet files, which cannot be left out by a list, are not among them.
+        pairs: subset, image file and mask file (empty for none) of each sample of files.
     """
 
     findings: list[Finding]
@@ -44,6 +45,7 @@ class Examination:
     sizes: dict[str, tuple[tuple[int, int], tuple[int, int]]]
     classes: dict[str, dict[str, int]]
     leave_out: list[str]
+    pairs: list[tuple[str, str, str]]
 
     @property
     def faults(self) -> list[Finding]:
@@ -96,7 +98,18 @@ def examine(
         _sizes(found),
         classes,
         sorted((alone | leaks) & files),
+        _pairs(subsets),
     )
+
+
+def _pairs(subsets: dict[str, Any]) -> list[tuple[str, str, str]]:
+    found = []
+    for subset, samples in subsets.items():
+        for index in range(len(samples)):
+            image, mask = files_of(samples, index)
+            if image is not None:
+                found.append((subset, str(image), "" if mask is None else str(mask)))
+    return found
 
 
 def _copies(found: list[Examined]) -> list[Finding]:

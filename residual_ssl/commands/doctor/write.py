@@ -11,6 +11,7 @@ from residual_ssl.commands.doctor.findings import FAULTS, REMARKS, Finding
 from residual_ssl.runtime.files import write_json, write_text
 
 LEAVE_OUT = "leave_out.txt"
+PAIRS = "pairs.tsv"
 _EXAMPLES = 3
 
 
@@ -40,9 +41,17 @@ def examination_text(examination: Examination, out: Path | None = None) -> str:
 
 
 def write_examination(examination: Examination, out: Path) -> None:
-    """Write ``doctor.json``, ``doctor.txt`` and, where samples are at fault, ``leave_out.txt`` to a folder."""
+    """Write what was found to a folder: ``doctor.json``, ``doctor.txt``, and lists.
+
+    ``pairs.tsv`` has the subset, the image and the mask of each sample of files; ``leave_out.txt`` the samples at
+    fault, where there are any.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "doctor.json", asdict(examination))
+    found = asdict(examination)
+    pairs = found.pop("pairs")
+    write_json(out / "doctor.json", found)
+    if pairs:
+        write_text(out / PAIRS, "".join("\t".join(row) + "\n" for row in [("subset", "image", "mask"), *pairs]))
     write_text(out / "doctor.txt", examination_text(examination, out) + "\n")
     names = "".join(f"{name}\n" for name in examination.leave_out)
     if names or (out / LEAVE_OUT).exists():

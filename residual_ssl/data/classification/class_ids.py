@@ -9,6 +9,7 @@ import numpy as np
 
 from residual_ssl.data.samples import OUTSIDE
 from residual_ssl.data.splits.lists import few
+from residual_ssl.data.splits.spellings import composed
 from residual_ssl.errors import ConfigError, ResidualSSLWarning
 
 
@@ -41,6 +42,10 @@ def class_ids(
     """
     _check_names(classes)
     raw = [label.item() if isinstance(label, np.generic) else label for label in raw]
+    # Names that look alike are one.
+    raw = [composed(label) if isinstance(label, str) else label for label in raw]
+    classes = [composed(name) for name in classes]
+    names = None if names is None else [composed(name) for name in names]
     wanted = {name: index for index, name in enumerate(classes)}
     spoken = names is None and any(isinstance(label, str) for label in raw)
     if names is None and not spoken:

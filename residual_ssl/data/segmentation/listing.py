@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from residual_ssl.data.splits.lists import ListEntry, few
+from residual_ssl.data.splits.spellings import composed, spellings
 from residual_ssl.errors import DataError, MissingDataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -21,9 +22,9 @@ Pairs = dict[Path, Path | None]
 def image_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[Path, str]:
     """Files of ``root/folder`` with one of the suffixes (any case), sorted, each with its key; no hidden files.
 
-    A file's key is its name without suffix. ``folder`` may hold ``*`` for any part of a name; then the files of all
-    folders that match are taken together, and what ``*`` stands for begins the key: ``train/*`` has ``a/0`` and ``b/0``
-    for ``train/a/0.png`` and ``train/b/0.png``.
+    A file's key is its name without suffix, in Unicode's composed form. ``folder`` may hold ``*`` for any part of a
+    name; then the files of all folders that match are taken together, and what ``*`` stands for begins the key:
+    ``train/*`` has ``a/0`` and ``b/0`` for ``train/a/0.png`` and ``train/b/0.png``.
 
     Raises:
         MissingDataError: no such folder; the message lists the folders that are there.
@@ -35,13 +36,18 @@ def image_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[Path
         there = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
         raise MissingDataError(f"{folder!r} is not a folder in {root}; there are: {', '.join(there) or 'none'}")
     found = {
-        directory / name: "/".join([*_matched(root, folder, directory), Path(name).stem])
+        directory / name: composed("/".join([*_matched(root, folder, directory), Path(name).stem]))
         for directory in places
         for name in sorted(os.listdir(directory))
         if name.lower().endswith(suffixes) and not name.startswith(".") and (directory / name).is_file()
     }
     if not found:
-        raise DataError(f"{pattern}: no file ends with {', '.join(suffixes)}; give another folder")
+        photographs = suffixes == MASK_SUFFIXES and any(root.glob(f"{folder}/*.[jJ][pP]*[gG]"))
+        raise DataError(
+            f"{pattern}: no file ends with {', '.join(suffixes)}; "
+            + ("JPEG, which is there, changes the ids of a mask; store masks as PNG" if photographs else "")
+            + ("" if photographs else "give another folder")
+        )
     return found
 
 
@@ -155,8 +161,8 @@ class FolderPair:
             same = self._image_of_key.get(key, []) if exact else self._image_of_name.get(Path(key).name, [])
             if len(same) > 1:
                 raise DataError(
-                    f"{image.parent}: {' and '.join(path.name for path in same)} have one stem, and {mask} may be the "
-                    "mask of either; name the masks in a split list (`image mask` a line), or rename the images"
+                    f"{' and '.join(map(str, same))} have one stem, and {mask} may be the mask of either; name the "
+                    "masks in a split list (`image mask` a line), or rename the images"
                 )
         return mask
 
@@ -174,6 +180,7 @@ def replaced(text: str, replacements: Mapping[str, str]) -> str:
 
 def _only(by_key: Mapping[str, list[Path]], by_name: Mapping[str, list[Path]], key: str, kind: str) -> Path | None:
     """The file of a key, or of its bare name where that belongs to one file alone; None where there is none."""
+    key = composed(key)
     found = by_key.get(key) or by_name.get(Path(key).name, [])
     if len(found) > 1:
         raise DataError(f"{kind}: {key!r} may be {few([str(path) for path in found])}; give paths in a split list")
@@ -188,8 +195,8 @@ def _files_of(files: Mapping[Path, str]) -> dict[str, list[Path]]:
 
 
 def _existing(name: str, *places: Path) -> Path | None:
-    # Normalised, so that one file has one name however a list spells it; lists made on Windows have backslashes.
-    for spelling in dict.fromkeys([name, name.replace("\\", "/")]):
+    # Normalised, so that one file has one name however a list spells it.
+    for spelling in spellings(name):
         paths = (Path(os.path.normpath(directory / spelling)) for directory in places)
         if found := next((path for path in paths if path.is_file()), None):
             return found

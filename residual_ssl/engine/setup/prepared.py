@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from residual_ssl.engine.setup.optimization import build_optimizer
 from residual_ssl.engine.setup.training_data import TrainingData, open_training_data
 from residual_ssl.engine.setup.unreadable import ReadableSamples, SkippedSamples
 from residual_ssl.engine.step import TrainingStep
+from residual_ssl.errors import ResidualSSLWarning
 from residual_ssl.runtime import checkpoint
 from residual_ssl.task import Batch, Task
 
@@ -91,6 +93,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     model = algorithm.build_model(task)
     data = open_training_data(task, settings, algorithm.needs_unlabelled)
     if stored is None and accelerator.is_main_process:
+        for remark in task.remarks():
+            warnings.warn(ResidualSSLWarning(remark), stacklevel=2)
         check_labels(task, learns=getattr(algorithm, "labelled_weight", 1) != 0, skip=settings.on_error == "skip")
     if stored is not None:
         data = with_steps_of(stored, data)
