@@ -156,7 +156,7 @@ def test_a_dry_run_predicts_the_largest_image_and_says_where_crops_are_padding(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_folders(tmp_path, size=lambda index: (32, 32 + 8 * (index == 1)))
-    with pytest.warns(ResidualSSLWarning, match=r"crop: got 64×64 for labelled images of at most 32×.* crop=\[32,"):
+    with pytest.warns(ResidualSSLWarning, match=r"crop: got 64×64 for labelled images of at most 32×.*crop=\[32,"):
         train(folder_config(tmp_path, "algorithm=supervised", "dataset.geometry.crop=64", "dry_run=true"))
     assert "largest evaluation sample  input (1, 3, 32, 40)" in capsys.readouterr().out
     with warnings.catch_warnings():
