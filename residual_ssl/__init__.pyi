@@ -1,6 +1,7 @@
 from .algorithms import Algorithm as Algorithm
 from .algorithms import EMATeacher as EMATeacher
 from .algorithms.estimator import SelfTrainingClassifier as SelfTrainingClassifier
+from .algorithms.labelled_folds import LabelledKFold as LabelledKFold
 from .commands.api import evaluate as evaluate
 from .commands.load import load as load
 from .commands.predict import predict as predict
@@ -28,6 +29,7 @@ __all__ = [
     "EMATeacher",
     "Features",
     "FixedThreshold",
+    "LabelledKFold",
     "ResidualSSLError",
     "RunResult",
     "Selection",

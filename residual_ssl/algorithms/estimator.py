@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import _safe_indexing, get_tags
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_consistent_length,
     check_is_fitted,
@@ -21,9 +19,10 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from residual_ssl.algorithms.estimator_input import labelled_rows, row_weights, shown_features
 from residual_ssl.algorithms.marked_labels import marked_labels, unlabelled_mark
 from residual_ssl.algorithms.selected_rows import selected_rows
-from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
+from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import ConvexSelector, Selection, Selector
 
 _INNER = "selector__"
@@ -41,9 +40,10 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         estimator: classifier with ``predict_proba`` whose ``fit`` takes ``sample_weight``; None for
             ``LogisticRegression()``. Scaling and the like go before, where they see the unlabelled rows too:
             ``make_pipeline(StandardScaler(), SelfTrainingClassifier())``.
-        selector: any selector that judges by the predictions alone (see :mod:`residual_ssl.selection`); None for
-            ``ConvexSelector()``, Confidence Separable Learning. A copy of it is used. What it says besides labels and
-            weights: soft targets are learned, a row becoming one for each class; negative labels are not.
+        selector: any selector that judges by the predictions (see :mod:`residual_ssl.selection`), and by the columns as
+            features, as ``LabelPropagation`` does; None for ``ConvexSelector()``, Confidence Separable Learning. A copy
+            of it is used. What it says besides labels and weights: soft targets are learned, a row becoming one for
+            each class; negative labels are not.
         rounds: number of times that the unlabelled rows are judged, ≥ 1; the steps of a selector with a schedule.
 
     Attributes:
@@ -60,7 +60,8 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
     ``fit(X, y)`` takes dense or sparse rows ``X (n, D)`` and ``y (n,)`` with -1 at unlabelled rows. Class labels may be
     strings: -1 marks unlabelled rows in an array of objects, and ``"-1"`` (what NumPy makes of it) among strings of any
     kind; so do NaN, None and the missing values of pandas. Frames reach the classifier as they are. ``score`` leaves
-    unlabelled rows out, and so do cross-validation and searches, which may name ``selector__threshold``.
+    unlabelled rows out, and so do cross-validation and searches, which may name ``selector__threshold``; for other
+    metrics, and so that unlabelled rows are learned from in every fold, give them ``cv=LabelledKFold()``.
     With labels of one class the prediction is that class.
 
     Selectors that trust a share of the predictions however unsure these are, ``ConvexSelector`` among them, can teach a
@@ -109,8 +110,8 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             check_consistent_length(X, y)
         else:
             X, y = validate_data(self, X, y, accept_sparse="csr", ensure_all_finite=False)
-        labelled = _labelled(y)
-        factor = _factors(sample_weight, len(y))
+        labelled = labelled_rows(y)
+        factor = row_weights(sample_weight, len(y))
         self.classes_, codes = np.unique(y[labelled], return_inverse=True)
         self.transduction_, self.weight_ = y.copy(), labelled.astype(np.float64) * factor
         coverage = []
@@ -121,10 +122,11 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         self.estimator_ = _fitted(estimator, _safe_indexing(X, labelled), y[labelled], self.weight_[labelled])
         if len(self.classes_) > 1 and not labelled.all():
             known, unknown = _safe_indexing(X, labelled), _safe_indexing(X, ~labelled)
+            evidence = shown_features(selector, known, codes, unknown, len(self.classes_))
             for _ in range(self.rounds):
                 selector.update_from_labels(self._logits(known), torch.from_numpy(codes))
                 with torch.no_grad():
-                    selection: Selection = selector(self._logits(unknown))
+                    selection: Selection = selector(self._logits(unknown), **evidence)
                 selected = selected_rows(selection)
                 rows = np.concatenate([np.flatnonzero(labelled), np.flatnonzero(~labelled)[selected.row]])
                 labels = np.concatenate([y[labelled], self.classes_[selected.label]])
@@ -185,7 +187,7 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
             raise InvalidInputError(
                 f"selector: got {selector!r}, expected one of residual_ssl.selection, such as FixedThreshold(0.9)"
             )
-        if selector.needs.evidence:
+        if set(selector.needs.evidence) - {"features"}:
             raise InvalidInputError(
                 f"selector: got {type(selector).__name__}, which judges by {', '.join(selector.needs.evidence)} too, "
                 "expected a selector that judges by the predictions alone; there is one classifier here and no truth"
@@ -243,35 +245,6 @@ class SelfTrainingClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator)
         if hasattr(X, "iloc"):
             return validate_data(self, X, skip_check_array=True, reset=False)
         return validate_data(self, X, accept_sparse="csr", ensure_all_finite=False, reset=False)
-
-
-def _labelled(y: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows carry a label, bool ``(n,)``; at least one of them, of classes."""
-    labelled: NDArray[np.bool_] = y != unlabelled_mark(y)
-    if not labelled.any():
-        raise InvalidInputError(f"y: got {len(y)} unlabelled rows (-1) and no other, expected at least one label")
-    check_classification_targets(y[labelled])
-    if labelled.all():
-        warnings.warn(
-            ResidualSSLWarning(
-                f"y: got {len(y)} labelled rows and no unlabelled one, so that it learns from the labels alone; "
-                "mark unlabelled rows by -1"
-            ),
-            stacklevel=3,
-        )
-    return labelled
-
-
-def _factors(sample_weight: Any, rows: int) -> NDArray[np.float64]:
-    """Factors of the weights of all rows, ``(n,)``."""
-    if sample_weight is None:
-        return np.ones(rows)
-    found = np.asarray(sample_weight, dtype=np.float64)
-    if found.shape != (rows,) or not np.isfinite(found).all() or (found < 0).any():
-        raise InvalidInputError(
-            f"sample_weight: got shape {found.shape} for {rows} rows, expected a finite number ≥ 0 for each row"
-        )
-    return found
 
 
 def _fitted(estimator: Any, X: Any, y: NDArray[Any], weight: NDArray[np.float64]) -> Any:
