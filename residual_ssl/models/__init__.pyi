@@ -8,6 +8,7 @@ from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .encoder_decoder import FeaturePerturbation as FeaturePerturbation
 from .logits_alone import LogitsAlone as LogitsAlone
 from .logits_alone import as_logits_network as as_logits_network
+from .logits_alone import built_network as built_network
 from .mlp import MLP as MLP
 from .segmentation_model import SegmentationModel as SegmentationModel
 from .small_classifier import SmallClassifier as SmallClassifier
@@ -30,6 +31,7 @@ __all__ = [
     "TimmClassifier",
     "WideResNet",
     "as_logits_network",
+    "built_network",
     "create_backbone",
     "create_classifier",
     "create_transformer",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from residual_ssl.errors import ConfigError
 from residual_ssl.models.encoder_decoder import EncoderDecoder
 
 #: Names of the logits in an output: of transformers, of torchvision.
@@ -56,13 +58,40 @@ def logits_in(output: Any) -> Any:
     return output[0] if isinstance(output, tuple | list) and output else output
 
 
+def built_network(factory: Callable[..., nn.Module], num_classes: int, example: Tensor) -> nn.Module:
+    """The network that ``factory(num_classes=K)`` makes, as :func:`as_logits_network` gives it.
+
+    Args:
+        factory: any callable.
+        num_classes: K.
+        example: as of :func:`as_logits_network`.
+
+    Raises:
+        ConfigError: a factory that takes no ``num_classes`` or needs more, or that makes no network.
+    """
+    name = getattr(getattr(factory, "func", factory), "__name__", repr(factory))
+    try:
+        inspect.signature(factory).bind(num_classes=num_classes)
+    except TypeError as error:
+        raise ConfigError(f"model: {name} is called as {name}(num_classes={num_classes}), and {error}") from error
+    except ValueError:  # a callable that does not tell its arguments
+        pass
+    network = factory(num_classes=num_classes)
+    if not isinstance(network, nn.Module):
+        raise ConfigError(
+            f"model: {name} gives a {type(network).__name__}, expected a torch.nn.Module that maps inputs to logits"
+        )
+    return as_logits_network(network, example, num_classes)
+
+
 @torch.no_grad()
-def as_logits_network(network: nn.Module, example: Tensor) -> nn.Module:
+def as_logits_network(network: nn.Module, example: Tensor, num_classes: int) -> nn.Module:
     """The network itself where it maps inputs to logits of their size, else :class:`LogitsAlone` of it.
 
     Args:
         network: any; one that fails on the example is given back as it is, to be found out by a check that says so.
         example: an input without the batch's dimension, as the network is shown it.
+        num_classes: K; maps of another number of channels are left as they are.
     """
     if isinstance(network, EncoderDecoder):
         return network
@@ -75,4 +104,5 @@ def as_logits_network(network: nn.Module, example: Tensor) -> nn.Module:
         network.train(training)
     logits = logits_in(output)
     coarse = isinstance(logits, Tensor) and logits.dim() == 4 and logits.shape[2:] != example.shape[1:]
+    coarse = coarse and logits.shape[1] == num_classes
     return LogitsAlone(network) if isinstance(logits, Tensor) and (coarse or logits is not output) else network

@@ -14,7 +14,7 @@ from residual_ssl.data import ClassificationSource
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import as_logits_network
+from residual_ssl.models import built_network
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.classification.metric import classification_metrics
 from residual_ssl.tasks.classification.samples import (
@@ -93,7 +93,7 @@ class ClassifiedTask(Task):
         return len(labels), lambda index: torch.tensor(unknown if labels[index] is None else labels[index])
 
     def build_model(self) -> nn.Module:
-        return as_logits_network(self._model(num_classes=self.num_classes), self.example())
+        return built_network(self._model, self.num_classes, self.example())
 
     def view(self, inputs: Tensor, kind: str) -> Tensor:
         return self._views(inputs, kind)

@@ -16,7 +16,7 @@ from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, r
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError, DataError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import as_logits_network
+from residual_ssl.models import built_network
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
@@ -136,7 +136,7 @@ class SegmentationTask(Task):
         ]
 
     def build_model(self) -> nn.Module:
-        return as_logits_network(self._model(num_classes=self.num_classes), self.example())
+        return built_network(self._model, self.num_classes, self.example())
 
     def view(self, inputs: Tensor, kind: str) -> Tensor:
         return self._views(inputs, kind)

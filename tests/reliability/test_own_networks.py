@@ -1,16 +1,18 @@
 """A network of the user's that does not fit is one line before training."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.folder_sets import folder_config, write_folders
 from helpers.tiny_runs import tiny_config
 from torch import Tensor, nn
 
 from residual_ssl import evaluate, train
 from residual_ssl.errors import ConfigError
-from residual_ssl.models import as_logits_network
+from residual_ssl.models import LogitsAlone, as_logits_network, built_network
 
 
 class Network(nn.Module):
@@ -30,9 +32,14 @@ class Network(nn.Module):
             "coarse dict": {"logits": logits[:, :, ::4, ::4]},
             "other dict": {"scores": logits},
             "vector": logits.mean((2, 3)),
+            "classes last": logits.movedim(1, -1),
+            "class ids": logits.argmax(1),
+            "no gradient": logits.detach(),
         }
         if self.answer == "error":
             raise RuntimeError("mat1 and mat2 shapes cannot be multiplied\nmore")
+        if self.answer == "one size" and x.shape[2] != 64:
+            raise RuntimeError("expected 64 rows")
         return answers.get(self.answer, logits)
 
 
@@ -44,6 +51,9 @@ def config(run_dir: Path, answer: str, algorithm: str) -> dict[str, Any]:
 
 FAULTS = {
     "other dict": r"model: Network returns a dict with the keys scores, expected logits.* key logits or out",
+    "classes last": r"model: Network returns logits \(1, 64, 64, 11\), .*; move the classes to dimension 1: logits.mov",
+    "class ids": r"model: Network returns logits \(1, 64, 64\), expected \(1, 11, 64, 64\)$",
+    "no gradient": r"model: Network returns logits without a gradient, .* frozen, or does it compute under torch.no_gr",
     "vector": r"model: Network returns logits \(1, 11\), expected \(1, 11, ",
     "one logit": r"model: Network returns logits \(1, 1, .*num_classes=11",
     "too many": r"model: Network returns logits \(1, 13, .*num_classes=11",
@@ -81,13 +91,13 @@ def test_outputs_of_other_libraries_are_understood(
 
 
 def test_logits_are_enlarged_as_in_the_libraries_they_come_from() -> None:
-    network = as_logits_network(Network(4, "coarse dict"), torch.zeros(3, 16, 12)).eval()
+    network = as_logits_network(Network(4, "coarse dict"), torch.zeros(3, 16, 12), 4).eval()
     x = torch.rand(2, 3, 16, 12)
     small = network.network.layer(x)[:, :, ::4, ::4]
     expected = torch.nn.functional.interpolate(small, (16, 12), mode="bilinear", align_corners=False)
     torch.testing.assert_close(network(x), expected)
     plain = Network(4)
-    assert as_logits_network(plain, torch.zeros(3, 16, 12)) is plain
+    assert as_logits_network(plain, torch.zeros(3, 16, 12), 4) is plain
     assert plain.training
 
 
@@ -96,3 +106,35 @@ def test_a_feature_branch_says_what_it_needs(algorithm: str, tmp_path: Path, mon
     monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
     with pytest.raises(ConfigError, match=r"model: Network maps inputs to logits alone.*algorithm=fixmatch"):
         train(config(tmp_path / "run", "logits", algorithm))
+
+
+def test_a_network_for_one_size_is_found_out_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIDUAL_SSL_ALLOW", "test_own_networks")
+    write_folders(tmp_path, size=lambda index: (40, 40))
+    made = folder_config(tmp_path, "algorithm=supervised", "dataset.geometry.crop=64")
+    made["task"]["model"] = {"_target_": "test_own_networks.Network", "_partial_": True, "answer": "one size"}
+    with pytest.raises(
+        ConfigError, match=r"model: Network fails on an input of shape \(1, 3, 40, 40\): expected 64 rows"
+    ):
+        train(made)
+
+
+def nothing(num_classes: int) -> None:
+    pass
+
+
+def test_what_makes_no_network_is_told() -> None:
+    x = torch.zeros(3, 16, 12)
+    with pytest.raises(ConfigError, match="model: nothing gives a NoneType, expected a torch"):
+        built_network(nothing, 4, x)  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=r"model: Conv2d is called as Conv2d\(num_classes=4\), and missing a required"
+    ):
+        built_network(partial(nn.Conv2d, 3), 4, x)
+    with pytest.raises(TypeError, match="inside"):
+        built_network(fails_inside, 4, x)
+    assert isinstance(built_network(partial(Network, answer="dict"), 4, x), LogitsAlone)
+
+
+def fails_inside(num_classes: int) -> nn.Module:
+    raise TypeError("inside")
