@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from residual_ssl.errors import IncompleteError, InvalidInputError, ResidualSSLError, ResidualSSLWarning
+from residual_ssl.errors import (
+    IncompleteError,
+    InvalidInputError,
+    MissingDataError,
+    ResidualSSLError,
+    ResidualSSLWarning,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"residual-ssl: {error}", file=sys.stderr)
         return 1
     except ResidualSSLError as error:
-        print(f"residual-ssl: {error}", file=sys.stderr)
+        moved = isinstance(error, MissingDataError) and hasattr(options, "changes") and "is not a folder" in str(error)
+        hint = "; where the data of the run have moved, say --set dataset.root=FOLDER" if moved else ""
+        print(f"residual-ssl: {error}{hint}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

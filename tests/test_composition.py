@@ -276,6 +276,15 @@ def test_a_wrong_override_gives_one_clear_line(override: str, message: str) -> N
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_key_of_an_empty_mapping_is_told_how_to_be_added() -> None:
+    data = ["dataset=frozen_images", "dataset.path=imagefolder", "dataset.classes=[a,b]", "dataset.split=2"]
+    data.append("dataset.backbone.name=resnet18")
+    with pytest.raises(ConfigError, match=r"backbone_options is empty, and takes it as \+dataset\.\S+\.depth=VALUE$"):
+        compose([*data, "dataset.backbone.backbone_options={depth: 1}"])
+    made = compose([*data, "+dataset.backbone.backbone_options.depth=1"])
+    assert made["task"]["backbone"]["backbone_options"] == {"depth": 1}
+
+
 def test_a_relative_folder_of_data_is_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -105,6 +105,8 @@ def unknown_key(key: str, config: Mapping[str, Any], top: Sequence[str]) -> str:
     takes = _parameters(node)
     if name in takes and name not in there:
         return f"{key}: is not among the values that are set; {parent} takes it: add it as +{key}=VALUE"
+    if parent and isinstance(node, Mapping) and not node:
+        return f"{key}: is not among the values that are set; {parent} is empty, and takes it as +{key}=VALUE"
     known = list(top) if not parent else [*dict.fromkeys([*there, *takes])]
     full = [path for path in _paths(config) if path.rpartition(".")[2] == name]
     close = difflib.get_close_matches(name, known, 1)

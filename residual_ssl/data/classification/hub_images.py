@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from residual_ssl.data.classification.classified import ClassifiedSample
 from residual_ssl.data.images import read_image
@@ -20,7 +21,8 @@ class HuggingFaceImages:
         path: id of a data set on the hub, ``"parquet"`` or ``"imagefolder"``.
         classes: names of the classes, in the order of their ids. Where the data set has names, labels are found by
             them; else its ids are those of the classes.
-        split: name of a split, or a part of it, as ``"train[:90%]"``.
+        split: name of a split, or a part of it, as ``"train[:90%]"``; None for no samples, as of a validation set that
+            does not exist.
         image, label: names of the columns; ``label`` None where there is none. Null labels are unknown.
         name, data_files, data_dir, revision: as of ``load_dataset``.
 
@@ -39,7 +41,7 @@ class HuggingFaceImages:
         self,
         path: str,
         classes: Sequence[str],
-        split: str = "train",
+        split: str | None = "train",
         *,
         image: str = "image",
         label: str | None = "label",
@@ -48,12 +50,16 @@ class HuggingFaceImages:
         data_dir: str | None = None,
         revision: str | None = None,
     ) -> None:
+        self._split = split
+        self._images: Any = ()
+        self.labels: tuple[int | None, ...] = ()
+        if split is None:
+            return
         source = f"dataset {path!r}, split {split!r}"
         options = {"name": name, "data_files": data_files, "data_dir": data_dir, "revision": revision}
         table = load_table(path, split, options)
-        self._split = split
         self._images = image_column(table, "image", image, source)
-        self.labels: tuple[int | None, ...] = (None,) * len(table)
+        self.labels = (None,) * len(table)
         if label is not None:
             self.labels = class_column(table, label, classes, source)
 

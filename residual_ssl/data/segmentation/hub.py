@@ -25,7 +25,7 @@ class HuggingFaceSegmentation:
         labelled: how many rows of ``train`` to draw as labelled, among those that have a mask; ``"all"`` of these; or
             a split list of their names. All other rows of ``train`` are unlabelled.
         train, validation: names of splits of the data set, or parts of them, as ``"train[:90%]"``; parts must not
-            overlap, and nothing checks it. Every row of ``validation`` needs a mask.
+            overlap, and nothing checks it. Every row of ``validation`` needs a mask; None where there is no such set.
         unlabelled: one more split for the unlabelled pool; it needs no mask column where ``data_files`` name its files.
             None for the rest of ``train`` alone.
         unlabelled_truth: load the masks of unlabelled rows where they exist, *for diagnostics only*.
@@ -55,7 +55,7 @@ class HuggingFaceSegmentation:
         labelled: int | str | Path,
         *,
         train: str = "train",
-        validation: str = "validation",
+        validation: str | None = "validation",
         unlabelled: str | None = None,
         unlabelled_truth: bool = False,
         image: str = "image",
@@ -80,7 +80,7 @@ class HuggingFaceSegmentation:
             rest += _rows(path, unlabelled, options, image, mask if unlabelled_truth else None)
         self.labelled = RowSamples([row for row in pool if row in chosen], spec)
         self.unlabelled = RowSamples(rest if unlabelled_truth else [row.without_mask() for row in rest], spec)
-        held_out = _rows(path, validation, options, image, mask)
+        held_out = [] if validation is None else _rows(path, validation, options, image, mask)
         _check_masks("validation", held_out)
         self.validation = RowSamples(held_out, spec)
 

@@ -36,7 +36,7 @@ def feature_split(
     labelled: int | str | Path | LongTail,
     *,
     train: str = "train",
-    validation: str = "validation",
+    validation: str | None = "validation",
     unlabelled: LongTail | None = None,
     labelled_in_pool: bool = False,
     unlabelled_truth: bool = True,
@@ -52,7 +52,7 @@ def feature_split(
         transform: scikit-learn transformer that makes numbers of the inputs, as ``StandardScaler()`` or
             ``TfidfVectorizer(max_features=300)``. A copy is fitted to the training rows, which needs none of their
             labels, and transforms both sets.
-        train, validation: names of the splits.
+        train, validation: names of the splits; ``validation`` None where there is none.
 
     Raises:
         ConfigError: inputs that the transformer refuses.
@@ -70,17 +70,19 @@ def feature_split(
     """
     from sklearn.base import clone
 
-    known, held_out = read(split=train), read(split=validation)
+    known = read(split=train)
+    held_out = None if validation is None else read(split=validation)
     fitted = clone(transform)
     try:
-        made = fitted.fit_transform(known.inputs), fitted.transform(held_out.inputs)
+        rows = fitted.fit_transform(known.inputs)
+        of_held_out = rows[:0] if held_out is None else fitted.transform(held_out.inputs)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"transform: {fitted} refused the rows: {error}") from error
-    features = [_features(rows, name) for rows, name in zip(made, (train, validation), strict=True)]
+    features, validated = _features(rows, train), _features(of_held_out, str(validation))
     return ClassificationSplit(
         classes,
-        lambda: FeatureArrays(features[0], known.labels, train),
-        lambda: FeatureArrays(features[1], held_out.labels, validation),
+        lambda: FeatureArrays(features, known.labels, train),
+        lambda: FeatureArrays(validated, () if held_out is None else held_out.labels, str(validation)),
         labelled,
         unlabelled=unlabelled,
         labelled_in_pool=labelled_in_pool,
