@@ -153,6 +153,10 @@ def test_faults_are_named() -> None:
         LabelPropagation().fit_pool(pool, torch.full((10,), 255), pool, 2)
     with pytest.raises(InvalidInputError, match=r"labels: got class ids from 0 to 2, expected ids in \[0, 2\)"):
         LabelPropagation().fit_pool(pool[:3], torch.tensor([0, 1, 2]), pool, 2)
+    with pytest.raises(InvalidInputError, match=r"pool: got \(10, 3\) beside features \(2, 16\)"):
+        LabelPropagation().fit_pool(pool[:2], torch.tensor([0, 1]), pool[:, :3], 2)
+    with pytest.raises(InvalidInputError, match="features, pool: got values that are not finite"):
+        LabelPropagation().fit_pool(pool[:2], torch.tensor([0, 1]), pool.where(pool > 1, torch.nan), 2)
     selector = LabelPropagation().fit_pool(pool[:2], torch.tensor([0, 1]), pool, 2)
     with pytest.raises(InvalidInputError, match=r"features: got shape \(10, 3\) .* expected features \(10, 16\)"):
         selector(torch.zeros(10, 2), features=pool[:, :3])

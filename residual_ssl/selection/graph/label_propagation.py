@@ -48,7 +48,8 @@ class LabelPropagation(Selector):
         max_points: number of nodes drawn from the pool, and of labelled points.
 
     Raises:
-        InvalidInputError: an argument outside its range; features of another length than those of :meth:`fit_pool`.
+        InvalidInputError: an argument outside its range; features that are not finite or differ in length; no labelled
+            point, or class ids outside [0, K).
         NotFittedError: use before :meth:`fit_pool`.
 
     Example:
@@ -105,7 +106,13 @@ class LabelPropagation(Selector):
                 f"labels: got class ids from {int(labels.min())} to {int(labels.max())}, expected ids in "
                 f"[0, {num_classes}) or ignore_index {ignore_index}"
             )
+        if pool.shape[1:2] != features.shape[1:2]:
+            raise InvalidInputError(
+                f"pool: got {tuple(pool.shape)} beside features {tuple(features.shape)}, expected the same dimension 1"
+            )
         x = torch.cat([points, _sample(rearrange(pool, "b d ... -> (b ...) d").float(), self.max_points)])
+        if not x.isfinite().all():
+            raise InvalidInputError("features, pool: got values that are not finite, expected finite ones")
         center = x.mean(0)
         with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
             torch.manual_seed(0)
