@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch.utils.data import Dataset
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
-from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.models import built_network
 from residual_ssl.perturbations import Photometric
@@ -125,7 +126,10 @@ class SegmentationTask(Task):
 
     def remarks(self) -> list[str]:
         count, target = self.targets("labelled")
-        sizes = [tuple(target(index).shape) for index in range(0, count, -(-count // _LOOKED_AT) or 1)]
+        sizes = []
+        for index in range(0, count, -(-count // _LOOKED_AT) or 1):
+            with suppress(DataError, MissingDataError):  # a run skips such a sample, or says so itself
+                sizes.append(tuple(target(index).shape))
         height, width = (max((size[i] for size in sizes), default=0) for i in (0, 1))
         crop = self.geometry.crop
         if not sizes or height * width > crop[0] * crop[1] / 2:
