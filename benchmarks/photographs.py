@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import random
 import statistics
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,18 @@ from typing import Any, NamedTuple
 
 from classified import ANIMALS, PACS
 from datasets import Dataset, concatenate_datasets, load_dataset
-from recorded import MEMORY, WARM_UP, is_finished, save, share, spread, table, trained, training_command_line
+from recorded import (
+    MEMORY,
+    WARM_UP,
+    is_finished,
+    save,
+    saved_rows,
+    share,
+    spread,
+    table,
+    trained,
+    training_command_line,
+)
 
 from residual_ssl.runtime.provenance import portable
 
@@ -116,10 +126,9 @@ def main() -> None:
     options = parse()
     rows: list[dict[str, Any]] = []
     name = f"photographs_{options.size}"
-    before = options.out / f"{name}.json"
-    kept = json.loads(before.read_text())["rows"] if before.exists() else []
     anew = set(order(options))
-    kept = [row for row in kept if (row["ground"], row["seed"], row["selector"]) not in anew]
+    before = saved_rows(options.out / f"{name}.json")
+    kept = [row for row in before if (row["ground"], row["seed"], row["selector"]) not in anew]
     for ground, seed, selector in order(options):
         place = run_dir(options, ground, selector, seed)
         if options.finished and not is_finished(place):
@@ -164,6 +173,7 @@ def run(ground: str, selector: str, seed: int, place: Path, options: argparse.Na
     overrides = [*TRAINING, *choice, f"seed={seed}", *options.overrides]
     where = [*data(GROUNDS[ground], seed, options), f"run_dir={place}"]
     row = trained([*where, *overrides], read_only=options.finished)
+    row.pop("best")  # evaluated once, it is the last
     return {"ground": ground, "selector": selector, "seed": seed, "overrides": list(map(portable, overrides)), **row}
 
 

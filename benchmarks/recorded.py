@@ -17,6 +17,9 @@ WARM_UP = "warm-up"
 #: some hundred steps.
 MEMORY = 0.97
 
+#: What a run tells of where it was made.
+ORIGIN = ("command", "python", "versions", "hardware", "commit")
+
 
 def command_line(about: str | None) -> argparse.ArgumentParser:
     """Arguments of every benchmark: where the results go."""
@@ -48,9 +51,8 @@ def trained(overrides: Sequence[str], *, read_only: bool = False) -> dict[str, A
         train(config)
     result = json.loads((Path(config["run_dir"]) / "result.json").read_text())
     figures = ("last", "best", "training", "seconds", "peak_memory_gib")
-    origin = ("command", "python", "versions", "hardware", "commit")
     told = {"metric": result["main_metric"], "chosen_by": result["effective"].get("chosen_by")}
-    return {"steps": config["steps"], **told, **{key: result[key] for key in figures + origin}}
+    return {"steps": config["steps"], **told, **{key: result[key] for key in figures + ORIGIN}}
 
 
 def is_finished(run_dir: Path) -> bool:
@@ -59,10 +61,29 @@ def is_finished(run_dir: Path) -> bool:
 
 
 def save(out: Path, name: str, record: dict[str, Any], text: str) -> None:
-    """Write ``OUT/NAME.json`` and, for readers, ``OUT/NAME.md``."""
+    """Write ``OUT/NAME.json`` and, for readers, ``OUT/NAME.md``; what rows say of their origin stands there once."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"{name}.json").write_text(json.dumps({"benchmark": name, **record}, indent=2) + "\n")
+    origins: list[dict[str, Any]] = []
+    rows = []
+    for row in record.get("rows", []):
+        origin = {key: row[key] for key in ORIGIN if key in row}
+        if origin and origin not in origins:
+            origins.append(origin)
+        place = {"origin": origins.index(origin)} if origin else {}
+        rows.append({**{key: value for key, value in row.items() if key not in ORIGIN}, **place})
+    told = {**record, **({"origins": origins, "rows": rows} if origins else {})}
+    (out / f"{name}.json").write_text(json.dumps({"benchmark": name, **told}, indent=2) + "\n")
     (out / f"{name}.md").write_text(text)
+
+
+def saved_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a results file as they were given to :func:`save`; none where there is no such file."""
+    if not path.exists():
+        return []
+    record = json.loads(path.read_text())
+    origins = record.get("origins", [])
+    places = [row.pop("origin", None) for row in record["rows"]]
+    return [row if place is None else row | origins[place] for row, place in zip(record["rows"], places, strict=True)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -274,3 +275,15 @@ class TestRuleFigures:
         assert rows["oracle"]["purity"] == 100
         assert rows["none"]["gap"] == 0
         assert min(rows, key=lambda name: rows[name]["aurc"]) == "oracle"
+
+
+def test_what_rows_tell_of_their_origin_is_stored_once_and_read_back(tmp_path: Path) -> None:
+    recorded = runpy.run_path(str(ROOT / "benchmarks" / "recorded.py"))
+    origin = {"command": "a.py", "versions": {"torch": "2"}, "commit": "1"}
+    rows = [{"seed": 0, **origin}, {"seed": 1, **origin}, {"seed": 2, **origin, "commit": "2"}, {"seed": 3}]
+    recorded["save"](tmp_path, "a", {"size": "reduced", "rows": rows}, "text")
+    stored = json.loads((tmp_path / "a.json").read_text())
+    assert stored["origins"] == [origin, {**origin, "commit": "2"}]
+    assert stored["rows"][1] == {"seed": 1, "origin": 0}
+    assert recorded["saved_rows"](tmp_path / "a.json") == rows
+    assert recorded["saved_rows"](tmp_path / "none.json") == []

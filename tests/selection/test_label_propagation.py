@@ -162,3 +162,10 @@ def test_faults_are_named() -> None:
         selector(torch.zeros(10, 2), features=pool[:, :3])
     with pytest.raises(InvalidInputError, match=r"keep: got 0\.0"):
         LabelPropagation(keep=0.0)
+
+
+def test_a_pool_just_above_the_limit_loses_what_is_above_it() -> None:
+    pool, _ = clusters([51, 50])
+    known, classes = clusters([1, 1], seed=5)
+    selector = LabelPropagation(max_points=100).fit_pool(known, classes, pool, 2)
+    assert len(selector.nodes) == 102

@@ -95,7 +95,7 @@ def compare(
     known = 0
     parts = -(-len(predictions.logits) // batch)
     for part in tqdm(predictions.batches(batch, device), total=parts, disable=None, desc="select"):
-        if not known:
+        if not known and device.type != "cpu":  # there selectors warn themselves
             warn_of_probabilities(part.logits)
         known += int((part.labels != predictions.ignore_index).sum())
         for name, selector in selectors.items():

@@ -42,12 +42,11 @@ def image_files(root: Path, folder: str, suffixes: tuple[str, ...]) -> dict[Path
         if name.lower().endswith(suffixes) and not name.startswith(".") and (directory / name).is_file()
     }
     if not found:
-        photographs = suffixes == MASK_SUFFIXES and any(root.glob(f"{folder}/*.[jJ][pP]*[gG]"))
-        raise DataError(
-            f"{pattern}: no file ends with {', '.join(suffixes)}; "
-            + ("JPEG, which is there, changes the ids of a mask; store masks as PNG" if photographs else "")
-            + ("" if photographs else "give another folder")
-        )
+        jpeg = suffixes == MASK_SUFFIXES and any(root.glob(f"{folder}/*.[jJ][pP]*[gG]"))
+        advice = "give another folder"
+        if jpeg:
+            advice = "JPEG, which is there, changes the ids of a mask; store masks as PNG"
+        raise DataError(f"{pattern}: no file ends with {', '.join(suffixes)}; {advice}")
     return found
 
 

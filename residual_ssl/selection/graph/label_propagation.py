@@ -165,4 +165,4 @@ class LabelPropagation(Selector):
 
 def _sample(rows: Tensor, count: int) -> Tensor:
     """All rows, or an even sample of them where there are more than ``count``."""
-    return rows[:: max(1, -(-len(rows) // count))]
+    return rows if len(rows) <= count else rows[torch.arange(count, device=rows.device) * len(rows) // count]

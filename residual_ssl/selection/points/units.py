@@ -22,12 +22,8 @@ def from_probabilities(probabilities: Tensor) -> Tensor:
     return wide.clamp(min=torch.finfo(wide.dtype).tiny).log()
 
 
-def warn_of_probabilities(logits: Tensor, stacklevel: int = 3) -> None:
+def warn_of_probabilities(logits: Tensor) -> None:
     """Warn where logits ``(B, K, *S)`` look like probabilities: all in [0, 1], each point's sum 1. The host waits.
-
-    Args:
-        logits: floating.
-        stacklevel: as of :func:`warnings.warn`.
 
     Warns:
         ResidualSSLWarning: they do.
@@ -41,5 +37,5 @@ def warn_of_probabilities(logits: Tensor, stacklevel: int = 3) -> None:
                 "logits: got values in [0, 1] that sum to 1 at each point, as probabilities do; they are judged by a "
                 "softmax of their own; give logits, or residual_ssl.selection.from_probabilities(probabilities)"
             ),
-            stacklevel=stacklevel,
+            stacklevel=3,
         )
