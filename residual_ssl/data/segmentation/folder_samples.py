@@ -21,16 +21,20 @@ class FolderSamples:
         pairs: image file → mask file, or None.
         spec: gives the masks' ids their meaning.
         root: names of samples are relative to it.
+        outside: as of :meth:`DatasetSpec.encode`.
 
     Raises on reading:
         DataError, MissingDataError: a file that cannot be read, a mask of another size than its image, ids outside the
             specification.
     """
 
-    def __init__(self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path) -> None:
+    def __init__(
+        self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path, *, outside: bool = False
+    ) -> None:
         self._pairs = tuple(pairs.items())
         self._spec = spec
         self._root = root
+        self._outside = outside
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -46,7 +50,7 @@ class FolderSamples:
     def mask(self, index: int) -> Tensor | None:
         """The class ids of a sample, without reading its image; None where it has none."""
         path = self._pairs[index][1]
-        return None if path is None else self._spec.encode(read_mask(path), str(path))
+        return None if path is None else self._spec.encode(read_mask(path), str(path), outside=self._outside)
 
     def files(self, index: int) -> tuple[Path, Path | None]:
         """The image file of a sample and its mask file, if it has one."""

@@ -134,7 +134,7 @@ class ImageFolders:
         if not unlabelled_truth:
             unlabelled_pairs = dict.fromkeys(unlabelled_pairs)
         self.labelled = FolderSamples(labelled_pairs, spec, self.root)
-        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root)
+        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, outside=True)
         self.validation = FolderSamples(validation_pairs, spec, self.root)
 
     def _scan(self, folders: Folders) -> FolderPair:
