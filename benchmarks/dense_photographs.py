@@ -76,7 +76,7 @@ SELECTORS = {
     ],
     "pooled propagation, csl": ["selector=pooled_propagation"],
 }
-SIZES = {"reduced": (300, 600), "full": (1000, 4000)}
+SIZES = {"reduced": (300, 400), "full": (1000, 4000)}
 
 
 def main() -> None:
