@@ -1,5 +1,6 @@
 """Frozen segmentation: maps are those of the network, computed once; masks stay in register; runs predict on images."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from torch import Tensor
 import residual_ssl
 from residual_ssl import compose, train
 from residual_ssl.config.components import build
-from residual_ssl.data import read_image
+from residual_ssl.data import read_image, resize_image
 from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, InvalidInputError
 from residual_ssl.runtime import checkpoint
 from residual_ssl.task import Task
 from residual_ssl.tasks.segmentation import FrozenMaps, FrozenSegmentationTask
+from residual_ssl.tasks.segmentation.frozen_maps import MapViews
 from residual_ssl.testing import TaskContract
 
 SIZE = (32, 48)
@@ -208,6 +210,26 @@ def test_a_run_learns_the_same_from_new_and_from_cached_maps_and_predicts_on_ima
     assert not run.task.tiled
     again = residual_ssl.load(tmp_path / "new").predict(photo, tile=16)
     assert torch.equal(again.label, prediction.label), "the network has seen whole images alone"
+
+
+def test_a_run_equals_one_whose_maps_are_computed_anew_at_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = ["algorithm=csl", "steps=6", "evaluate_every=6", "log_every=1"]
+    train(config(tmp_path, *short, f"run_dir='{tmp_path / 'cached'}'"))
+    task: FrozenSegmentationTask = built(tmp_path)
+    images = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in (tmp_path / "data").rglob("images/*.png")}
+
+    def computed(views: MapViews, view: int) -> Tensor:
+        image = resize_image(read_image(images[views.path.stem]), SIZE)
+        pixels, *_ = task.augmentation(image, None, int(views.path.stem[:15], 16), view)
+        return task.maps.encode(pixels[None])[0].half().float()
+
+    monkeypatch.setattr(MapViews, "maps", computed)
+    train(config(tmp_path, *short, f"run_dir='{tmp_path / 'computed'}'"))
+    logs = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in ("cached", "computed")]
+    for one, other in zip(*logs, strict=True):
+        assert json.loads(one) == pytest.approx(json.loads(other), rel=1e-3, abs=1e-3)
 
 
 def test_an_image_that_cannot_be_read_is_skipped_in_the_pool_and_named(tmp_path: Path) -> None:
