@@ -11,6 +11,7 @@ from torch import Tensor
 from residual_ssl.runtime.arguments import Count, Share, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.needs import Needs
+from residual_ssl.selection.points.certainty import Score, certainty
 from residual_ssl.selection.points.past_points import PastPoints
 from residual_ssl.selection.points.probabilities import grouped
 from residual_ssl.selection.points.ranking import class_counts, class_rank_thresholds, label_counts
@@ -23,7 +24,7 @@ Scope = Literal["sample", "batch", "window"]
 
 
 class TopFraction(ScheduledSelector):
-    """Trust the most confident share of the points, a share that may grow during training.
+    """Trust the most certain share of the points, a share that may grow during training.
 
     Formula: ``w = 1[c ≥ τ_y]``, τ_k the confidence of the last of the b_k most confident points of class k among N;
     ``b_k = r n_k`` (predicted), ``r q_k N`` (labelled), or ``r N`` over all classes together (none); ``r = r₀ +
@@ -48,6 +49,8 @@ class TopFraction(ScheduledSelector):
         scope: what the points are ranked among: ``"sample"``, ``"batch"`` (of the process), or ``"window"``: past
             points, this batch's among them. For batches of few points.
         window: number of past points.
+        score: what ranks the points: ``"confidence"``, ``"margin"``, ``"entropy"``, ``"energy"``, ``"pnorm"`` or
+            ``"gen"``, see :func:`~residual_ssl.selection.certainty`.
 
     Raises:
         InvalidInputError: a choice outside its range.
@@ -70,6 +73,7 @@ class TopFraction(ScheduledSelector):
         balance: Balance = "predicted",
         scope: Scope = "batch",
         window: Count = 10_000,
+        score: Score = "confidence",
     ) -> None:
         super().__init__(total_steps)
         self.fraction = fraction
@@ -77,7 +81,8 @@ class TopFraction(ScheduledSelector):
         self.balance = balance
         self.scope = scope
         self.window = window
-        self.past = PastPoints(window, confidence=torch.float32, label=torch.int64) if scope == "window" else None
+        self.score = score
+        self.past = PastPoints(window, score=torch.float32, label=torch.int64) if scope == "window" else None
         if balance == "labelled":
             self.add_class_state("labels", no_counts, "sum")
 
@@ -93,32 +98,33 @@ class TopFraction(ScheduledSelector):
         self.labels.add_(self.reduced("labels", counts.to(self.labels.dtype)))
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        columns = [grouped(x, self.scope) for x in (points.confidence.detach(), points.label, points.valid)]
-        confidences = list(columns)
+        score = certainty(logits, points, self.score)
+        columns = [grouped(x, self.scope) for x in (score, points.label, points.valid)]
+        own = list(columns)
         if self.past is not None:
-            confidences[0] = confidences[0].float()  # a point equals itself in the window
+            own[0] = own[0].float()  # a point equals itself in the window
             if self.training:
-                self.past.add(confidences[2], confidence=confidences[0], label=confidences[1])
-            columns = [self.past.column(name) for name in ("confidence", "label", "filled")]
+                self.past.add(own[2], score=own[0], label=own[1])
+            columns = [self.past.column(name) for name in ("score", "label", "filled")]
         threshold = self._thresholds(columns[0], columns[1], columns[2], logits.shape[1])
-        chosen = confidences[0] >= threshold.gather(1, confidences[1])
+        chosen = own[0] >= threshold.gather(1, own[1])
         return self.select(points, chosen.reshape(points.valid.shape))
 
-    def _thresholds(self, confidence: Tensor, label: Tensor, valid: Tensor, classes: int) -> Tensor:
+    def _thresholds(self, score: Tensor, label: Tensor, valid: Tensor, classes: int) -> Tensor:
         share = self.fraction + (self.final - self.fraction) * self.progress()
         if self.balance == "none":
             budget = (share * valid.sum(-1, keepdim=True)).round().long()
-            return class_rank_thresholds(confidence, torch.zeros_like(label), valid, budget).expand(-1, classes)
+            return class_rank_thresholds(score, torch.zeros_like(label), valid, budget).expand(-1, classes)
         counts = class_counts(label, valid, classes)
         wanted = counts.to(share.dtype)
         if self.balance == "labelled":
             total = self.labels.sum()
             by_labels = self.labels / total.clamp(min=1) * valid.sum(-1, keepdim=True)
             wanted = torch.where(total > 0, by_labels.to(share.dtype), wanted)
-        return class_rank_thresholds(confidence, label, valid, (share * wanted).round().long())
+        return class_rank_thresholds(score, label, valid, (share * wanted).round().long())
 
     def extra_repr(self) -> str:
         return (
             f"{self.total_steps}, fraction={self.fraction}, final={self.final}, balance={self.balance!r}, "
-            f"scope={self.scope!r}"
+            f"scope={self.scope!r}, score={self.score!r}"
         )
