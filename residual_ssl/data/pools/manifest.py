@@ -96,7 +96,7 @@ class Manifest:
 
 
 def own_then_others(manifest: Manifest, stage: str, suffix: str, process: int, processes: int) -> Iterator[int]:
-    """Numbers of shards for one of several processes, each looked at once: those without a result when their turn comes.
+    """Numbers of shards for one of several processes, each looked at once: those without a result in their turn.
 
     A process takes its own, every N-th, from the front; then those of the others that are left, from the back, where
     their owners have not been. So no process waits for another, asks it, or locks anything: where one is slow, late or

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from residual_ssl.data.images import read_image
 from residual_ssl.data.pools.shards import IMAGES, PARQUET, TAR, Shard
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
 from residual_ssl.errors import ConfigError, DataError, InvalidInputError
@@ -69,15 +68,6 @@ def shard_images(shard: Shard, root: Path, column: str | None = None) -> Iterato
     raise InvalidInputError(f"shard: got kind {shard.kind!r}, expected {IMAGES}, {PARQUET} or {TAR}")
 
 
-def check_image(image: PoolImage) -> None:
-    """Decode an image and forget it.
-
-    Raises:
-        DataError, MissingDataError: it cannot be read.
-    """
-    read_image(image.file(), image.id)
-
-
 def _rows(shard: Shard, root: Path, column: str | None) -> Iterator[PoolImage]:
     import pyarrow
     from pyarrow import parquet
@@ -131,6 +121,7 @@ def _cell(name: str, cell: Any, folder: Path) -> PoolImage:
 def _members(shard: Shard, root: Path) -> Iterator[PoolImage]:
     seen: set[str] = set()
     try:
+        _check_end(root / shard.source, shard.source)
         with tarfile.open(root / shard.source, "r|*") as archive:
             for member in archive:
                 if not (member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES)):
@@ -147,8 +138,20 @@ def _members(shard: Shard, root: Path) -> Iterator[PoolImage]:
                 if len(content) < member.size:
                     raise UnreadableShardError(f"{shard.source}: ends within {member.name}; restore it")
                 yield PoolImage(name, content)
+    except UnreadableShardError:
+        raise
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise UnreadableShardError(f"{shard.source}: {_first_line(error)}; restore it") from error
+
+
+def _check_end(path: Path, name: str) -> None:
+    """Refuse an archive that was cut off between two members, which reading does not notice; packed ones do it."""
+    if path.suffix.lower() != ".tar":
+        return
+    with path.open("rb") as file:
+        file.seek(-min(512, path.stat().st_size), os.SEEK_END)
+        if any(file.read()):
+            raise UnreadableShardError(f"{name}: has no end, it was cut off; restore it")
 
 
 def _first_line(error: Exception) -> str:

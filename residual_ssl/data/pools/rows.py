@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -29,7 +29,7 @@ class LabelledRow(NamedTuple):
     Attributes:
         id: as of :class:`PoolImage`.
         image: path relative to the root, or the content of the file.
-        label: int64 ``(H, W)``, or ``()`` of a whole image.
+        label: int64 ``(H, W)``, or ``()`` of a whole image; on the CPU, as all of them.
         weight: uint8 of that shape, as of :func:`quantised`.
         trusted: bool of that shape.
         confidence: largest class probability, mean over the valid points.
@@ -91,7 +91,7 @@ class RowFile:
         classes: names of the classes.
         dense: whether labels are maps.
 
-    :meth:`close` ends the file; without it, it is not one.
+    A context: left without an error, it ends the file, with :attr:`known` of the shard beside what the rows tell.
     """
 
     def __init__(self, file: IO[bytes], classes: Sequence[str], *, dense: bool) -> None:
@@ -99,44 +99,47 @@ class RowFile:
 
         self._schema = row_schema(classes, dense=dense)
         self._writer: Any = parquet.ParquetWriter(file, self._schema)
-        self._dense = dense
         self._rows: list[dict[str, Any]] = []
         self._bytes = 0
+        self.known: dict[str, Any] = {}
         self.rows = 0
         self.confidence = 0.0
         self.coverage = 0.0
         self.label_counts: npt.NDArray[np.int64] = np.zeros(len(classes), np.int64)
 
     def add(self, row: LabelledRow) -> None:
-        content = row.image if isinstance(row.image, bytes) else None
-        columns: dict[str, Any] = {
-            "id": row.id,
-            "image": {"bytes": content, "path": None if content is not None else row.image},
-        }
-        if self._dense:
-            maps = {"label": row.label, "weight": row.weight, "trusted": row.trusted}
-            columns |= {name: {"bytes": mask_bytes(values.cpu()), "path": None} for name, values in maps.items()}
-        else:
-            columns |= {"label": int(row.label), "weight": int(row.weight), "trusted": bool(row.trusted)}
-        self._rows.append({**columns, "confidence": row.confidence, "coverage": row.coverage})
+        columns = _columns(row)
+        self._rows.append(columns)
         self._bytes += sum(len(cell["bytes"] or b"") for cell in columns.values() if isinstance(cell, dict))
         self.rows += 1
         self.confidence += row.confidence
         self.coverage += row.coverage
-        weighed = row.label[row.weight > 0].flatten().cpu()
+        weighed = row.label[row.weight > 0].flatten()
         self.label_counts += torch.bincount(weighed, minlength=len(self.label_counts)).numpy()
         if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
 
-    def close(self, known: Mapping[str, Any]) -> None:
-        """Write what is left, and what is known of the shard beside its rows."""
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *fault: object) -> None:
+        if kind is not None:
+            self._writer.is_open = False  # else it writes once more when it is forgotten, into a file that is closed
+            return
+        try:
+            self._end()
+        except BaseException:
+            self._writer.is_open = False
+            raise
+
+    def _end(self) -> None:
         self._flush()
         told = {
             "rows": self.rows,
             "confidence": self.confidence,
             "coverage": self.coverage,
             "label_counts": self.label_counts.tolist(),
-            **known,
+            **self.known,
         }
         self._writer.add_key_value_metadata({METADATA: json.dumps(told).encode()})
         self._writer.close()
@@ -147,6 +150,22 @@ class RowFile:
         if self._rows:
             self._writer.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._schema))
         self._rows, self._bytes = [], 0
+
+
+def table_of_rows(rows: Sequence[LabelledRow], classes: Sequence[str], *, dense: bool) -> Any:
+    """Rows as a ``pyarrow.Table``, of the same columns whatever the rows."""
+    import pyarrow
+
+    return pyarrow.Table.from_pylist([_columns(row) for row in rows], schema=row_schema(classes, dense=dense))
+
+
+def _columns(row: LabelledRow) -> dict[str, Any]:
+    content = row.image if isinstance(row.image, bytes) else None
+    columns: dict[str, Any] = {"id": row.id, "image": {"bytes": content, "path": None if content else row.image}}
+    for name in ("label", "weight", "trusted"):
+        values = getattr(row, name)
+        columns[name] = {"bytes": mask_bytes(values), "path": None} if values.dim() else values.item()
+    return {**columns, "confidence": row.confidence, "coverage": row.coverage}
 
 
 def row_schema(classes: Sequence[str], *, dense: bool) -> Any:

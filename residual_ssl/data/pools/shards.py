@@ -141,7 +141,9 @@ def _files(entry: str, root: Path) -> Iterator[Path]:
         yield path
         return
     found = 0
-    for file in _below(path) if path.is_dir() else map(Path, sorted(glob.iglob(os.path.abspath(entry), recursive=True))):
+    for file in (
+        _below(path) if path.is_dir() else map(Path, sorted(glob.iglob(os.path.abspath(entry), recursive=True)))
+    ):
         if _kind(file) is not None and not file.name.startswith(".") and file.is_file():
             found += 1
             yield file

@@ -40,9 +40,9 @@ def decide(selector: Selector, statistics: PoolStatistics) -> Selector:
 
     Equal within the bins of the statistics: a threshold of :class:`TopFraction` lies at the edge of a bin, the one
     whose number of points is nearer to the wanted one; a share of :class:`ConfidentShare` is that of the nearest edge;
-    moments of the reliable cluster of :class:`ConvexSelector` take the bin that its border cuts as a whole; the nodes of
-    :class:`ConstrainedConvexSelector` are those of bins in place of points. Bins are 1/256 wide in confidence and, above
-    7/8, 2.2 % of 1 - c; and 2.9 % of r/c.
+    moments of the reliable cluster of :class:`ConvexSelector` take the bin that its border cuts as a whole; the nodes
+    of :class:`ConstrainedConvexSelector` are those of bins in place of points. Bins are 1/256 wide in confidence and,
+    above 7/8, 2.2 % of 1 - c; and 2.9 % of r/c.
 
     Args:
         selector: one that :func:`judges_pool`; another is returned as it is.
@@ -107,7 +107,7 @@ def _(selector: ConfidentShare, statistics: PoolStatistics) -> Selector:
 @_decide.register
 def _(selector: ConvexSelector, statistics: PoolStatistics) -> Selector:
     sums = statistics.directions
-    number, c, r, cc, cr, rr = sums.sum(0)
+    number, _, _, cc, cr, rr = sums.sum(0)
     gram = torch.stack([torch.stack([cc, cr]), torch.stack([cr, rr])]) / number.clamp(min=1)
     program = solve_partition(gram, gamma=selector.gamma, solver=selector.solver)
     form = affinity_form(gram, program)
