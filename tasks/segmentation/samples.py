@@ -10,6 +10,9 @@ from residual_ssl.task import Batch
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import centered
 
+# Bits of a class id where a weight is packed above it.
+_LABEL_BITS = 16
+
 
 def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int) -> Batch:
     """``input`` float32 ``(3, H, W)`` in [0, 1] and ``target`` int64 ``(H, W)``, under weak geometry.
@@ -26,7 +29,17 @@ def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakG
 
 
 def unlabelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int) -> Batch:
-    """``input``, ``valid`` bool ``(H, W)`` and, of a sample with a mask (for diagnostics only), ``truth``."""
+    """``input``, ``valid`` bool ``(H, W)`` and, of a sample with a mask (for diagnostics only), ``truth``.
+
+    Of a sample with stored labels also ``stored``, float32 ``(2, H, W)``: class ids, and weights in [0, 1].
+    """
+    if sample.stored is not None:
+        # As one map, so that label and weight move together.
+        both = sample.stored.label | sample.stored.weight.long() << _LABEL_BITS
+        image, both_moved, valid = geometry(sample.image, both, generator)
+        assert both_moved is not None
+        label, weight = both_moved & (1 << _LABEL_BITS) - 1, (both_moved >> _LABEL_BITS) / 255
+        return {"input": image, "valid": valid, "stored": torch.stack([label.float(), weight * valid])}
     image, mask, valid = geometry(sample.image, sample.mask, generator)
     entries = {"input": image, "valid": valid}
     return entries if mask is None else {**entries, "truth": mask.where(valid, ignore_index)}
