@@ -35,11 +35,11 @@ def written_pool(folder: Path, root: Path, rows: list[LabelledRow], classes: lis
     counts = []
     for number, first in enumerate(range(0, len(rows), per_shard)):
         some = rows[first : first + per_shard]
-        with (folder / "labels" / f"{number:06d}.parquet").open("wb") as file:
-            with RowFile(file, classes, dense=dense) as opened:
-                for row in some:
-                    opened.add(row)
-                opened.known = {"shard": number, "skipped": []}
+        path = folder / "labels" / f"{number:06d}.parquet"
+        with path.open("wb") as file, RowFile(file, classes, dense=dense) as opened:
+            for row in some:
+                opened.add(row)
+            opened.known = {"shard": number, "skipped": []}
         counts.append(len(some))
     told = {"classes": classes, "dense": dense, "root": str(root), "rows": counts}
     write_json(folder / "summary.json", told)

@@ -27,6 +27,12 @@ def add_pool_commands(commands: Any, add_run: Callable[[argparse.ArgumentParser]
     )
     label.set_defaults(run=_label, several="pool")
 
+    query = commands.add_parser("query", help="which images of a pool to label next: a list, and a sheet to look at")
+    add_run(query)
+    _add_pool(query)
+    query.add_argument("--budget", type=int, required=True, metavar="N", help="images to choose")
+    query.set_defaults(run=_query, several="pool")
+
 
 def _add_pool(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -53,6 +59,12 @@ def _label(options: argparse.Namespace) -> None:
     from residual_ssl.commands.pools import label
 
     print(label(**_common(options), images=options.images))
+
+
+def _query(options: argparse.Namespace) -> None:
+    from residual_ssl.commands.pools import query
+
+    print(query(**_common(options), budget=options.budget))
 
 
 def _common(options: argparse.Namespace) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,33 +12,12 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from residual_ssl.commands.pools.labeller import PoolLabeller, SkippedImage
-from residual_ssl.commands.pools.own_pool import OWN, OwnPool
-from residual_ssl.commands.pools.work import (
-    Images,
-    MaxErrors,
-    files_of_pool,
-    own_device,
-    process_of_all,
-    work_through,
-)
-from residual_ssl.data.pools import (
-    LabelledRow,
-    Manifest,
-    PoolImage,
-    RowFile,
-    Shard,
-    own_shards,
-    pool_root,
-    pool_shards,
-    remove_left_behind,
-    shard_facts,
-)
+from residual_ssl.commands.pools.passes import STATISTICS, decide_for_pool, opened_pool, told
+from residual_ssl.commands.pools.work import MaxErrors, cores, own_device, process_of_all, work_through
+from residual_ssl.data.pools import LabelledRow, Manifest, PoolImage, RowFile, remove_left_behind, shard_facts
 from residual_ssl.data.pools.summary import LABELS, ROWS_SUFFIX, SUMMARY
 from residual_ssl.runtime.files import write_json
-from residual_ssl.selection.pool import PoolStatistics
 
-FORMAT = 1
-_STATISTICS, _STATISTICS_SUFFIX = "statistics", ".npz"
 # Skipped images that the summary names; the count is of all.
 _NAMED = 1000
 
@@ -136,7 +114,7 @@ def label(
         device=own_device(device),
         changes=changes,
         batch=batch,
-        threads=threads or _cores(),
+        threads=threads or cores(),
         config_dir=config_dir,
     )
     settings, shards, opened = opened_pool(labeller, pool, root, image_column, shard_size)
@@ -148,57 +126,15 @@ def label(
             errors.add([SkippedImage(**one) for one in shard_facts(path)["skipped"]], say=False)
     common: dict[str, Any] = {"process": process, "processes": processes}
     if labeller.two_passes and manifest.left(LABELS, ROWS_SUFFIX):
-        # Of the first pass nothing is counted: the second meets the same images.
-        work_through(
-            *(manifest, _STATISTICS, _STATISTICS_SUFFIX, opened, partial(_summarise, labeller)),
-            errors=MaxErrors(None),
-            progress=_told(progress, manifest, _STATISTICS, _STATISTICS_SUFFIX, "summarised"),
-            **common,
-        )
-        files = (manifest.file(_STATISTICS, number, _STATISTICS_SUFFIX) for number in range(len(manifest)))
-        labeller.decide(PoolStatistics.total(map(PoolStatistics.load, files), labeller.task.num_classes))
+        decide_for_pool(labeller, manifest, opened, progress, **common)
     keep = partial(_kept, keep=images, root=Path(settings["root"]))
     work_through(
         *(manifest, LABELS, ROWS_SUFFIX, opened, partial(_label, labeller, keep)),
         errors=errors,
-        progress=_told(progress, manifest, LABELS, ROWS_SUFFIX, "labelled"),
+        progress=told(progress, manifest, LABELS, ROWS_SUFFIX, "labelled"),
         **common,
     )
     return _finished(manifest)
-
-
-def opened_pool(
-    labeller: PoolLabeller,
-    pool: str | Path | Sequence[str | Path],
-    root: str | Path | None,
-    image_column: str | None,
-    shard_size: int,
-) -> tuple[dict[str, Any], Callable[[], Iterator[Shard]], Images]:
-    """Settings of a work on a pool, its shards, and what opens one."""
-    entries = [str(entry) for entry in ([pool] if isinstance(pool, str | Path) else pool)]
-    trained = labeller.trained
-    settings: dict[str, Any] = {
-        "format": FORMAT,
-        "run": os.path.abspath(trained.path),
-        "weights": _digest(trained.path),
-        "dense": labeller.dense,
-        "classes": list(labeller.task.class_names),
-        "shard_size": shard_size,
-    }
-    if entries == [OWN]:
-        own = OwnPool(labeller.task)
-        return settings | {"pool": entries, "root": ""}, partial(own_shards, len(own), shard_size), own
-    place = pool_root(entries, root)
-    settings |= {"pool": [os.path.abspath(entry) for entry in entries], "root": str(place)}
-    settings |= {"image_column": image_column}
-    return settings, partial(pool_shards, entries, place, shard_size), files_of_pool(place, image_column)
-
-
-def _summarise(
-    labeller: PoolLabeller, number: int, images: Iterator[PoolImage], skipped: list[SkippedImage], file: IO[bytes]
-) -> None:
-    labeller.summarise(images, skipped).save(file)
-    skipped.clear()  # the second pass meets them again, and counts them
 
 
 def _label(
@@ -228,7 +164,7 @@ def _finished(manifest: Manifest) -> LabelledPoolReport:
     """Write what all shards together hold; every process writes the same."""
     facts = [shard_facts(manifest.file(LABELS, number, ROWS_SUFFIX)) for number in range(len(manifest))]
     remove_left_behind(manifest.folder)
-    for stage in (LABELS, _STATISTICS):
+    for stage in (LABELS, STATISTICS):
         remove_left_behind(manifest.folder / stage)
     images = sum(fact["rows"] for fact in facts)
     classes = manifest.settings["classes"]
@@ -256,24 +192,3 @@ def _finished(manifest: Manifest) -> LabelledPoolReport:
         },
     )
     return report
-
-
-def _told(
-    progress: Callable[[str], Any], manifest: Manifest, stage: str, suffix: str, done: str
-) -> Callable[[int], None]:
-    def tell(number: int) -> None:
-        left = len(manifest.left(stage, suffix))
-        progress(f"{len(manifest) - left} of {len(manifest)} shards {done}")
-
-    return tell
-
-
-def _digest(path: Path) -> str:
-    """Of the checkpoint: labels of two networks must not meet in one folder."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _cores() -> int:
-    shared = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, (os.cpu_count() or 1) // shared)

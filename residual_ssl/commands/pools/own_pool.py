@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import PIL.Image
 from torch import Tensor
 
+from residual_ssl.data import ListEntry
 from residual_ssl.data.pools import PoolImage, Shard
 from residual_ssl.data.samples import files_of
 from residual_ssl.engine.setup.unreadable import sample_name
@@ -34,6 +35,7 @@ class OwnPool:
         if source is None:
             raise ConfigError(f"pool: {OWN} for a task that has no source, {type(task).__name__}; give files")
         self._samples: Any = source.unlabelled
+        self._labelled: Any = source.labelled
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -53,10 +55,13 @@ class OwnPool:
         except (DataError, MissingDataError) as error:
             return PoolImage(sample_name(self, place), None, str(error))
 
-    @property
-    def samples(self) -> Any:
-        """The samples, for their names."""
-        return self._samples
+    def labelled_and(self, names: Sequence[str]) -> list[ListEntry]:
+        """The lines of a split list with the labelled samples, then those of these names; none where samples have no
+        lines."""
+        if not (hasattr(self._samples, "entry") and hasattr(self._labelled, "entry")):
+            return []
+        own = {entry.image: entry for entry in map(self._samples.entry, range(len(self)))}
+        return [*map(self._labelled.entry, range(len(self._labelled))), *(own[name] for name in names)]
 
 
 def _png(image: Tensor) -> bytes:

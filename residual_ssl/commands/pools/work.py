@@ -52,6 +52,11 @@ def own_device(device: str) -> str:
     return f"cuda:{int(local) % count}" if count else "cpu"
 
 
+def cores() -> int:
+    """Cores for each of the processes that a launcher has started on this machine."""
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 class MaxErrors:
     """Images that could not be read, and how many may be.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import io
 import os
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -162,8 +163,8 @@ class StoredClasses:
         self.labels: Sequence[int | None] = _Unknown(len(rows))
         if taught:
             labels = torch.tensor(list(rows.column("label")), dtype=torch.int16)
-            self._places = torch.tensor(list(rows.column("weight")), dtype=torch.uint8).nonzero()[:, 0].numpy()
-            self.labels = _Known(labels[torch.as_tensor(self._places)])
+            places = torch.tensor(list(rows.column("weight")), dtype=torch.uint8).nonzero()[:, 0]
+            self._places, self.labels = array("q", places.tolist()), _Known(labels[places])
 
     def __len__(self) -> int:
         return len(self._places)
@@ -171,13 +172,13 @@ class StoredClasses:
     def __getitem__(self, index: int, /) -> ClassifiedSample:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        row = self._rows.row(int(self._places[index]), ("id", "image", "label", "weight"))
+        row = self._rows.row(self._places[index], ("id", "image", "label", "weight"))
         known = self.labels[index]
         stored = StoredLabel(torch.tensor(row["label"]), torch.tensor(row["weight"], dtype=torch.uint8))
         return ClassifiedSample(self._rows.image(row), known, row["id"], stored if known is None else None)
 
     def entry(self, index: int, /) -> ListEntry:
-        return ListEntry(self._rows.row(int(self._places[index]), ("id",))["id"], None)
+        return ListEntry(self._rows.row(self._places[index], ("id",))["id"], None)
 
 
 class _Unknown(Sequence[int | None]):
