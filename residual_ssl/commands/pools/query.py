@@ -251,7 +251,7 @@ def _cells(
     cells = []
     for i, name in enumerate(chosen.ids.tolist()):
         most = labeller.task.class_names[int(chosen.classes[i].argmax())]
-        lines = [f"{i + 1}. {name}", f"{whys[i]}; unreliability {chosen.unreliability[i]:.2f}"]
+        lines = [f"{i + 1}. {name}", whys[i], f"unreliability {chosen.unreliability[i]:.2f}"]
         cells.append((found[name], lines if labeller.dense else [*lines, f"predicted: {most}"]))
     return cells
 
