@@ -15,7 +15,6 @@ from residual_ssl.runtime.permutation import KeyedPermutation
 from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
 
-
 # Samples of a set whose order is a list, of eight bytes each.
 _LISTED = 10_000_000
 
