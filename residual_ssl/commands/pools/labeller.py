@@ -181,18 +181,16 @@ class PoolLabeller:
         features = [x for *_, x in together if x is not None]
         chosen = self.judge(logits, torch.cat(features) if features else None).map(Tensor.cpu)
         images = [image for some, *_ in together for image in some]
-        for place, image in enumerate(images):
-            valid = chosen.valid[place]
-            number = valid.sum().clamp(min=1)
-            yield LabelledRow(
-                image.id,
-                image.image if isinstance(image.image, bytes) else str(image.image),
-                chosen.label[place],
-                quantised(chosen.weight[place]),
-                chosen.trusted[place],
-                float((chosen.confidence[place] * valid).sum() / number),
-                float(chosen.weight[place].sum() / number),
-            )
+        columns = (chosen.label, quantised(chosen.weight), chosen.trusted)
+        number = chosen.valid.reshape(len(images), -1).sum(1).clamp(min=1)
+        # Both are 0 at points that are not valid.
+        means = [
+            (x.reshape(len(images), -1).sum(1, dtype=torch.float64) / number).tolist()
+            for x in (chosen.confidence, chosen.weight)
+        ]
+        for image, label, weight, trusted, *rated in zip(images, *columns, *means, strict=True):
+            content = image.image if isinstance(image.image, bytes) else str(image.image)
+            yield LabelledRow(image.id, content, label, weight, trusted, *rated)
 
     def _decoded(self, images: Iterable[PoolImage], skipped: list[SkippedImage]) -> Iterator[tuple[PoolImage, Tensor]]:
         """Images with the input that each becomes, decoded by several threads ahead of the network."""

@@ -114,8 +114,11 @@ class RowFile:
         self.rows += 1
         self.confidence += row.confidence
         self.coverage += row.coverage
-        weighed = row.label[row.weight > 0].flatten()
-        self.label_counts += torch.bincount(weighed, minlength=len(self.label_counts)).numpy()
+        if row.label.dim():
+            weighed = row.label[row.weight > 0]
+            self.label_counts += torch.bincount(weighed, minlength=len(self.label_counts)).numpy()
+        elif columns["weight"]:
+            self.label_counts[columns["label"]] += 1
         if len(self._rows) >= _GROUP_ROWS or self._bytes >= _GROUP_BYTES:
             self._flush()
 
