@@ -342,6 +342,8 @@ def test_the_labeller_is_a_function_of_tables_for_other_engines(classes_run: Pat
     labeller = PoolLabeller(classes_run, selector="top_fraction", statistics=statistics, device="cpu")
     with pytest.warns(ResidualSSLWarning, match="a.parquet/000006"):
         assert labeller(table).to_pylist() == rows_of(tmp_path / "out")
+    again = PoolLabeller(classes_run, selector="top_fraction", device="cpu").statistics_of(table)
+    assert torch.equal(again.confidence, statistics.confidence)
 
 
 def test_missing_data_and_broken_results_are_named(classes_run: Path, tmp_path: Path) -> None:

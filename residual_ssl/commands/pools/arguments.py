@@ -25,6 +25,12 @@ def add_pool_commands(commands: Any, add_run: Callable[[argparse.ArgumentParser]
         help="keep the content of images, or refer to their files where they have some; auto: refer to files, keep "
         "what lies in Parquet files and archives",
     )
+    label.add_argument(
+        "--engine",
+        choices=("processes", "ray"),
+        default="processes",
+        help="processes: this one and those of torchrun, accelerate or srun; ray: a Ray cluster (residual-ssl[ray])",
+    )
     label.set_defaults(run=_label, several="pool")
 
     query = commands.add_parser("query", help="which images of a pool to label next: a list, and a sheet to look at")
@@ -58,7 +64,7 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
 def _label(options: argparse.Namespace) -> None:
     from residual_ssl.commands.pools import label
 
-    print(label(**_common(options), images=options.images))
+    print(label(**_common(options), images=options.images, engine=options.engine))
 
 
 def _query(options: argparse.Namespace) -> None:

@@ -12,8 +12,8 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from residual_ssl.commands.pools.labeller import PoolLabeller, SkippedImage
-from residual_ssl.commands.pools.passes import STATISTICS, decide_for_pool, opened_pool, told
-from residual_ssl.commands.pools.work import MaxErrors, cores, own_device, process_of_all, work_through
+from residual_ssl.commands.pools.passes import STATISTICS, ByProcesses, decide_for_pool, opened_pool
+from residual_ssl.commands.pools.work import MaxErrors, cores, own_device
 from residual_ssl.data.pools import LabelledRow, Manifest, PoolImage, RowFile, remove_left_behind, shard_facts
 from residual_ssl.data.pools.summary import LABELS, ROWS_SUFFIX, SUMMARY
 from residual_ssl.runtime.files import write_json
@@ -67,6 +67,7 @@ def label(
     device: str = "auto",
     changes: Sequence[str] = (),
     config_dir: str | Path | None = None,
+    engine: Literal["processes", "ray"] = "processes",
     progress: Callable[[str], Any] = lambda text: None,
 ) -> LabelledPoolReport:
     """Label every image of a pool, and weigh every label; the result is training data (``pool=labelled``).
@@ -97,6 +98,8 @@ def label(
         checkpoint_name, device, changes: as of :func:`residual_ssl.predict`; of several processes on a machine each
             takes a graphics card of its own.
         config_dir: folder with further selectors.
+        engine: ``"processes"``: this one, and those that a launcher started beside it; ``"ray"``: actors of Ray, which
+            starts them again when they die, on whatever machines the cluster has (``pip install 'residual-ssl[ray]'``).
         progress: is told how far the work is.
 
     Raises:
@@ -106,12 +109,11 @@ def label(
         DataError: more unreadable images than ``max_errors``.
         ResidualSSLError: labels that cannot be written; those that are there stay.
     """
-    process, processes = process_of_all()
     labeller = PoolLabeller(
         run,
         selector=selector,
         checkpoint_name=checkpoint_name,
-        device=own_device(device),
+        device=own_device(device) if engine == "processes" else "cpu",  # Ray's workers have their own
         changes=changes,
         batch=batch,
         threads=threads or cores(),
@@ -124,30 +126,33 @@ def label(
     for number in range(len(manifest)):
         if (path := manifest.file(LABELS, number, ROWS_SUFFIX)).exists():
             errors.add([SkippedImage(**one) for one in shard_facts(path)["skipped"]], say=False)
-    common: dict[str, Any] = {"process": process, "processes": processes}
+    work: Callable[..., None] = ByProcesses(labeller, manifest, opened, progress)
+    if engine == "ray":
+        from residual_ssl.commands.pools.on_ray import OnRay
+
+        options: dict[str, Any] = {"selector": selector, "batch": batch, "threads": threads, "config_dir": config_dir}
+        options |= {"run": run, "checkpoint_name": checkpoint_name, "device": device, "changes": list(changes)}
+        work = OnRay(manifest, options, progress)
     if labeller.two_passes and manifest.left(LABELS, ROWS_SUFFIX):
-        decide_for_pool(labeller, manifest, opened, progress, **common)
-    keep = partial(_kept, keep=images, root=Path(settings["root"]))
-    work_through(
-        *(manifest, LABELS, ROWS_SUFFIX, opened, partial(_label, labeller, keep)),
-        errors=errors,
-        progress=told(progress, manifest, LABELS, ROWS_SUFFIX, "labelled"),
-        **common,
-    )
+        decide_for_pool(labeller, manifest, work)
+    work(LABELS, ROWS_SUFFIX, partial(label_shard, keep=images, root=settings["root"]), errors, "labelled")
     return _finished(manifest)
 
 
-def _label(
+def label_shard(
     labeller: PoolLabeller,
-    keep: Callable[[LabelledRow], LabelledRow],
     number: int,
     images: Iterator[PoolImage],
     skipped: list[SkippedImage],
     file: IO[bytes],
+    *,
+    keep: str,
+    root: str,
 ) -> None:
+    """Write the rows of a shard."""
     with RowFile(file, labeller.task.class_names, dense=labeller.dense) as rows:
         for row in labeller.label(images, skipped):
-            rows.add(keep(row))
+            rows.add(_kept(row, keep, Path(root)))
         rows.known = {"shard": number, "skipped": [one._asdict() for one in skipped]}
 
 

@@ -168,13 +168,15 @@ class PoolLabeller:
         return self.task.features(inputs) if "features" in self.selector.needs.evidence else None
 
     def __call__(self, table: Any) -> Any:
-        cells = zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True)
-        images = (PoolImage(name, cell["bytes"] if isinstance(cell, dict) else cell) for name, cell in cells)
         skipped: list[SkippedImage] = []
-        rows = list(self.label(images, skipped))
+        rows = list(self.label(_images_of(table), skipped))
         for one in skipped:
             warnings.warn(ResidualSSLWarning(f"image left out: {one.id}: {one.reason}"), stacklevel=2)
         return table_of_rows(rows, self.task.class_names, dense=self.dense)
+
+    def statistics_of(self, table: Any) -> PoolStatistics:
+        """:meth:`summarise` of a table as of ``__call__``."""
+        return self.summarise(_images_of(table), [])
 
     def _rows(self, together: Sequence[tuple[list[PoolImage], Tensor, Tensor | None]]) -> Iterator[LabelledRow]:
         logits = torch.cat([x for _, x, _ in together])
@@ -226,6 +228,13 @@ class PoolLabeller:
                 said = said.removeprefix(f"{name}: ")
             # Pillow names the file once more, by a path or as an object.
             return SkippedImage(image.id, said.replace(f" {file!r}", "").replace(f" {str(file)!r}", ""))
+
+
+def _images_of(table: Any) -> Iterator[PoolImage]:
+    """The images of a ``pyarrow.Table`` with the columns ``id`` and ``image``."""
+    for name, cell in zip(table["id"].to_pylist(), table["image"].to_pylist(), strict=True):
+        content = cell["bytes"] if isinstance(cell, dict) else cell
+        yield PoolImage(name, content, "" if content is not None else "the cell is empty, expected an image")
 
 
 def _first_line(error: Exception) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import PIL.Image
+import torch
 from torch import Tensor
 
 from residual_ssl.data import ListEntry
@@ -51,6 +52,8 @@ class OwnPool:
             if file is not None:
                 return PoolImage(self._samples.entry(place).image, file)
             sample = self._samples[place]
+            if sample.image.dtype != torch.uint8 or sample.image.dim() != 3:
+                raise ConfigError(f"pool: {OWN} holds no images, but what was made of them; give the files instead")
             return PoolImage(sample.name, _png(sample.image))
         except (DataError, MissingDataError) as error:
             return PoolImage(sample_name(self, place), None, str(error))

@@ -18,8 +18,8 @@ from residual_ssl.commands.pools.candidates import Candidates, choose
 from residual_ssl.commands.pools.contact_sheet import contact_sheet
 from residual_ssl.commands.pools.labeller import PoolLabeller, PredictedBatch, SkippedImage
 from residual_ssl.commands.pools.own_pool import OwnPool
-from residual_ssl.commands.pools.passes import STATISTICS, decide_for_pool, opened_pool, told
-from residual_ssl.commands.pools.work import Images, MaxErrors, cores, own_device, process_of_all, work_through
+from residual_ssl.commands.pools.passes import STATISTICS, ByProcesses, decide_for_pool, opened_pool
+from residual_ssl.commands.pools.work import Images, MaxErrors, cores, own_device
 from residual_ssl.data import ListEntry
 from residual_ssl.data.pools import Manifest, PoolImage, remove_left_behind
 from residual_ssl.errors import ConfigError
@@ -98,7 +98,6 @@ def query(
     """
     if budget < 1:
         raise ConfigError(f"budget: got {budget}, expected a number of images ≥ 1")
-    process, processes = process_of_all()
     labeller = PoolLabeller(
         run,
         selector=selector,
@@ -112,16 +111,10 @@ def query(
     settings, shards, opened = opened_pool(labeller, pool, root, image_column, shard_size)
     settings |= {"work": "query", "selector": selector or repr(labeller.selector), "batch": batch, "budget": budget}
     manifest = Manifest.written(Path(out), settings, shards)
-    kept = _WIDE * budget
-    common: dict[str, Any] = {"process": process, "processes": processes}
+    kept, work = _WIDE * budget, ByProcesses(labeller, manifest, opened, progress)
     if labeller.two_passes and manifest.left(_STAGE, _SUFFIX):
-        decide_for_pool(labeller, manifest, opened, progress, **common)
-    work_through(
-        *(manifest, _STAGE, _SUFFIX, opened, partial(_candidates, labeller, kept)),
-        errors=MaxErrors(max_errors),
-        progress=told(progress, manifest, _STAGE, _SUFFIX, "looked at"),
-        **common,
-    )
+        decide_for_pool(labeller, manifest, work)
+    work(_STAGE, _SUFFIX, partial(_candidates, kept=kept), MaxErrors(max_errors), "looked at")
     files = (manifest.file(_STAGE, number, _SUFFIX) for number in range(len(manifest)))
     found = Candidates.together(map(Candidates.load, files), kept)
     chosen = choose(found, budget)
@@ -130,11 +123,12 @@ def query(
 
 def _candidates(
     labeller: PoolLabeller,
-    kept: int,
     number: int,
     images: Iterator[PoolImage],
     skipped: list[SkippedImage],
     file: IO[bytes],
+    *,
+    kept: int,
 ) -> None:
     parts: list[Candidates] = []
     for batch in labeller.predict(images, skipped):

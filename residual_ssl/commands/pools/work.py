@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -91,6 +91,30 @@ class MaxErrors:
             )
 
 
+def finish_shard(
+    manifest: Manifest, stage: str, suffix: str, number: int, images: Images, make: Make, errors: MaxErrors
+) -> None:
+    """Make the result of a shard: beside its place, brought to the disk, moved there. So what is there is whole.
+
+    Raises:
+        UnreadableShardError: the shard cannot be read.
+        DataError: too many images that cannot be read.
+        ResidualSSLError: the result cannot be written: the disk is full.
+    """
+    path = manifest.file(stage, number, suffix)
+    skipped: list[SkippedImage] = []
+    try:
+        with atomic_file(path, "result") as file:
+            make(number, images(manifest.shard(number)), skipped, file)
+            # Before the file is in its place: a call that stops here stops again, until more are allowed.
+            errors.add(skipped)
+    except (UnreadableShardError, ConfigError):
+        raise
+    except ResidualSSLError:
+        if not path.exists():  # another process was there first, and cleaned up
+            raise
+
+
 def work_through(
     manifest: Manifest,
     stage: str,
@@ -105,8 +129,7 @@ def work_through(
 ) -> None:
     """Make the results that are not there: this process's share, then what others have left.
 
-    A result is written beside its place, brought to the disk, and moved there; so a result that is there is whole, and
-    whatever is killed, the same call by any number of processes makes the rest. When it returns, all results are there.
+    Whatever is killed, the same call by any number of processes makes the rest. When it returns, all results are there.
 
     Args:
         manifest: of the work.
@@ -119,28 +142,25 @@ def work_through(
 
     Raises:
         IncompleteError: shards that cannot be read; all others are done.
-        DataError: too many images that cannot be read.
-        ResidualSSLError: a result that cannot be written: the disk is full.
+        DataError, ResidualSSLError: as :func:`finish_shard`.
     """
     failed: dict[int, str] = {}
     for number in own_then_others(manifest, stage, suffix, process, processes):
-        path = manifest.file(stage, number, suffix)
-        skipped: list[SkippedImage] = []
-        shard = manifest.shard(number)
         try:
-            with atomic_file(path, "result") as file:
-                make(number, images(shard), skipped, file)
-                # Before the file is in its place: a call that stops here stops again, until more are allowed.
-                errors.add(skipped)
+            finish_shard(manifest, stage, suffix, number, images, make, errors)
         except UnreadableShardError as error:
             failed[number] = str(error)
             continue
-        except ConfigError:
-            raise
-        except ResidualSSLError:
-            if not path.exists():  # another process was there first, and cleaned up
-                raise
         progress(number)
+    check_all_read(manifest, stage, suffix, failed)
+
+
+def check_all_read(manifest: Manifest, stage: str, suffix: str, failed: Mapping[int, str]) -> None:
+    """Refuse to go on without the shards that could not be read, by their numbers with the reasons.
+
+    Raises:
+        IncompleteError: some have no result.
+    """
     left = [number for number in failed if not manifest.file(stage, number, suffix).exists()]
     if left:
         listed = [failed[number] for number in left[:_LISTED]]

@@ -74,7 +74,7 @@ class PoolStatistics:
         file.write(content.getvalue())
 
     @classmethod
-    def load(cls, path: Path) -> PoolStatistics:
+    def load(cls, path: Path | IO[bytes]) -> PoolStatistics:
         """Read what :meth:`save` wrote.
 
         Raises:
