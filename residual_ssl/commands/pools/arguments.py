@@ -92,11 +92,10 @@ def _common(options: argparse.Namespace) -> dict[str, Any]:
         "checkpoint_name": options.checkpoint,
         "device": options.device,
         "changes": options.changes,
-        "progress": _show,
+        "progress": _show if sys.stderr.isatty() else None,
     }
 
 
 def _show(text: str) -> None:
-    """One line that is written over on a terminal; nothing elsewhere."""
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    """One line that is written over."""
+    print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)

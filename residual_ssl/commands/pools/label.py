@@ -68,7 +68,7 @@ def label(
     changes: Sequence[str] = (),
     config_dir: str | Path | None = None,
     engine: Literal["processes", "ray"] = "processes",
-    progress: Callable[[str], Any] = lambda text: None,
+    progress: Callable[[str], Any] | None = None,
 ) -> LabelledPoolReport:
     """Label every image of a pool, and weigh every label; the result is training data (``pool=labelled``).
 

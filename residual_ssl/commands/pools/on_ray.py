@@ -26,13 +26,13 @@ class OnRay:
     Args:
         manifest: of the work; its folder must be seen from all machines under the same path.
         options: of :class:`PoolLabeller`.
-        progress: is told how far the work is.
+        progress: is told how far the work is; None: nobody is.
 
     Raises:
         MissingPackageError: Ray is not installed.
     """
 
-    def __init__(self, manifest: Manifest, options: Mapping[str, Any], progress: Callable[[str], Any]) -> None:
+    def __init__(self, manifest: Manifest, options: Mapping[str, Any], progress: Callable[[str], Any] | None) -> None:
         try:
             import ray.data
         except ImportError as error:
@@ -44,7 +44,8 @@ class OnRay:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
         self._manifest = manifest
-        self._options = {**options, "run": os.path.abspath(options["run"])}
+        places = {key: os.path.abspath(options[key]) for key in ("run", "config_dir") if options.get(key) is not None}
+        self._options = {**options, **places}
         self._progress = progress
 
     def __call__(self, stage: str, suffix: str, make: Callable[..., None], errors: MaxErrors, done: str) -> None:
@@ -73,8 +74,9 @@ class OnRay:
             if row["unreadable"]:
                 failed[int(row["number"])] = str(row["unreadable"])
             errors.add([SkippedImage(*one) for one in zip(row["skipped"], row["reasons"], strict=True)])
-            ready = len(self._manifest) - len(self._manifest.left(stage, suffix))
-            self._progress(f"{ready} of {len(self._manifest)} shards {done}")
+            if self._progress is not None:
+                ready = len(self._manifest) - len(self._manifest.left(stage, suffix))
+                self._progress(f"{ready} of {len(self._manifest)} shards {done}")
         check_all_read(self._manifest, stage, suffix, failed)
 
 

@@ -83,11 +83,11 @@ class ByProcesses:
 
     Args:
         labeller, manifest, images: of the work.
-        progress: is told how far the work is.
+        progress: is told how far the work is; None: nobody is.
     """
 
     def __init__(
-        self, labeller: PoolLabeller, manifest: Manifest, images: Images, progress: Callable[[str], Any]
+        self, labeller: PoolLabeller, manifest: Manifest, images: Images, progress: Callable[[str], Any] | None
     ) -> None:
         self._labeller = labeller
         self._manifest = manifest
@@ -97,6 +97,8 @@ class ByProcesses:
 
     def __call__(self, stage: str, suffix: str, make: Callable[..., None], errors: MaxErrors, done: str) -> None:
         def tell(number: int) -> None:
+            if self._progress is None:
+                return
             left = len(self._manifest.left(stage, suffix))
             self._progress(f"{len(self._manifest) - left} of {len(self._manifest)} shards {done}")
 

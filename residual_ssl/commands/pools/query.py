@@ -75,7 +75,7 @@ def query(
     device: str = "auto",
     changes: Sequence[str] = (),
     config_dir: str | Path | None = None,
-    progress: Callable[[str], Any] = lambda text: None,
+    progress: Callable[[str], Any] | None = None,
 ) -> Query:
     """Choose images of a pool for a person to label: unreliable under the selector, diverse, of every class.
 

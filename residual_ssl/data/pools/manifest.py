@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,21 +99,24 @@ class Manifest:
 def own_then_others(manifest: Manifest, stage: str, suffix: str, process: int, processes: int) -> Iterator[int]:
     """Numbers of shards for one of several processes, each looked at once: those without a result in their turn.
 
-    A process takes its own, every N-th, from the front; then those of the others that are left, from the back, where
-    their owners have not been. So no process waits for another, asks it, or locks anything: where one is slow, late or
-    gone, the others do its work, at worst some of it twice, with the same result.
+    A process takes its own, every N-th, in order; then those of the others that are left, in an order of its own, so
+    that several which help do not meet. So no process waits for another, asks it, or locks anything: where one is slow,
+    late or gone, the others do its work, at worst some of it twice, with the same result.
 
     Args:
         manifest: of the work.
         stage, suffix: of the results, as of :meth:`Manifest.file`.
         process, processes: rank and world size.
     """
-    for offset in range(processes):
-        owner = (process + offset) % processes
-        numbers = range(owner, len(manifest), processes)
-        for number in numbers if offset == 0 else reversed(numbers):
-            if not manifest.file(stage, number, suffix).exists():
-                yield number
+    own = [number for number in manifest.left(stage, suffix) if number % processes == process]
+    yield from _not_there(manifest, stage, suffix, own)
+    others = [number for number in manifest.left(stage, suffix) if number % processes != process]
+    random.Random(process).shuffle(others)
+    yield from _not_there(manifest, stage, suffix, others)
+
+
+def _not_there(manifest: Manifest, stage: str, suffix: str, numbers: Iterable[int]) -> Iterator[int]:
+    return (number for number in numbers if not manifest.file(stage, number, suffix).exists())
 
 
 def remove_left_behind(folder: Path) -> None:
