@@ -23,7 +23,7 @@ from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
 from .samples import SegmentationSource as SegmentationSource
-from .samples import StoredLabel as StoredLabel
+from .samples import StoredSample as StoredSample
 from .segmentation.folder_samples import FolderSamples as FolderSamples
 from .segmentation.folders import ImageFolders as ImageFolders
 from .segmentation.hub import HuggingFaceSegmentation as HuggingFaceSegmentation
@@ -74,7 +74,7 @@ __all__ = [
     "Samples",
     "SegmentationSource",
     "SplitReport",
-    "StoredLabel",
+    "StoredSample",
     "TorchvisionImages",
     "WithLabelledPool",
     "check_disjoint",

@@ -15,18 +15,6 @@ from residual_ssl.errors import DataError
 OUTSIDE = -1
 
 
-class StoredLabel(NamedTuple):
-    """A pseudo-label made beforehand, with its weight.
-
-    Attributes:
-        label: int64 ``(H, W)``, or ``()`` of a whole image; class ids.
-        weight: uint8 of that shape: 255 times the weight in [0, 1].
-    """
-
-    label: Tensor
-    weight: Tensor
-
-
 class Sample(NamedTuple):
     """One image with what is known of it.
 
@@ -35,13 +23,27 @@ class Sample(NamedTuple):
         mask: int64 ``(H, W)``, class ids and the specification's ``ignore_index``, in unlabelled samples also
             :data:`OUTSIDE`; None where no labels are known.
         name: unique within the dataset, fit for a file name after replacing ``/``.
-        stored: pseudo-labels made beforehand, of an unlabelled sample; None where there are none.
     """
 
     image: Tensor
     mask: Tensor | None
     name: str
-    stored: StoredLabel | None = None
+
+
+class StoredSample(NamedTuple):
+    """An unlabelled image with pseudo-labels that were made beforehand.
+
+    Attributes:
+        image: uint8 ``(3, H, W)``, RGB.
+        label: int64 ``(H, W)``, or ``()`` of a whole image; class ids.
+        weight: uint8 of that shape: 255 times the weight in [0, 1].
+        name: unique within the dataset.
+    """
+
+    image: Tensor
+    label: Tensor
+    weight: Tensor
+    name: str
 
 
 class Samples(Protocol):

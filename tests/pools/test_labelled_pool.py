@@ -158,8 +158,7 @@ def test_hard_labels_of_whole_images_are_those_of_some_weight(class_pool: Path) 
     assert [source.labelled[i].name for i in (0, 29)] == ["1.png", "39.png"]
     assert source.labelled[5].label == 7
     sample = source.unlabelled[7]
-    assert sample.label is None
-    assert (int(sample.stored.label), int(sample.stored.weight)) == (7, 60)
+    assert (int(sample.label), int(sample.weight)) == (7, 60)
     assert not any(label is not None for label in source.unlabelled.labels)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from residual_ssl.data.samples import StoredLabel, files_of
+from residual_ssl.data.samples import files_of
 from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import ConfigError
 
@@ -21,13 +21,11 @@ class ClassifiedSample(NamedTuple):
         image: uint8 ``(C, H, W)``, RGB where C = 3.
         label: class id; :data:`OUTSIDE` for an image known to be of none of the classes; None where nothing is known.
         name: unique within the dataset.
-        stored: a pseudo-label made beforehand, of an unlabelled image; None where there is none.
     """
 
     image: Tensor
     label: int | None
     name: str
-    stored: StoredLabel | None = None
 
 
 class ClassifiedSamples(Protocol):

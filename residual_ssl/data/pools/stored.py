@@ -19,7 +19,7 @@ from residual_ssl.data.classification.classified import ClassifiedSample
 from residual_ssl.data.images import read_image
 from residual_ssl.data.pools.rows import mask_of
 from residual_ssl.data.pools.summary import LABELS, ROWS_SUFFIX, PoolSummary
-from residual_ssl.data.samples import Sample, StoredLabel, check_same_size
+from residual_ssl.data.samples import Sample, StoredSample, check_same_size
 from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import DataError
 
@@ -108,7 +108,7 @@ class StoredRows:
 
 
 class StoredMaps:
-    """Images with maps of labels, as :class:`residual_ssl.data.Samples`.
+    """Images with maps of labels.
 
     Args:
         rows: of the pool.
@@ -125,31 +125,31 @@ class StoredMaps:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int, /) -> Sample:
+    def __getitem__(self, index: int, /) -> Sample | StoredSample:
         row = self._rows.row(index, ("id", "image", "label", "weight"))
-        image, stored = self._rows.image(row), self._stored(row)
-        check_same_size(image, stored.label, row["id"], "in the labelled pool")
+        image, (label, weight) = self._rows.image(row), self._maps(row)
+        check_same_size(image, label, row["id"], "in the labelled pool")
         if self._taught:
-            return Sample(image, self._mask(stored), row["id"])
-        return Sample(image, None, row["id"], stored)
+            return Sample(image, self._mask(label, weight), row["id"])
+        return StoredSample(image, label, weight, row["id"])
 
     def mask(self, index: int, /) -> Tensor | None:
         """The class ids of a sample, without reading its image; None where they are not taught."""
-        return self._mask(self._stored(self._rows.row(index, ("id", "label", "weight")))) if self._taught else None
+        return self._mask(*self._maps(self._rows.row(index, ("id", "label", "weight")))) if self._taught else None
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(self._rows.row(index, ("id",))["id"], None)
 
-    def _mask(self, stored: StoredLabel) -> Tensor:
-        return stored.label.where(stored.weight > 0, self._ignore_index)
+    def _mask(self, label: Tensor, weight: Tensor) -> Tensor:
+        return label.where(weight > 0, self._ignore_index)
 
-    def _stored(self, row: dict[str, Any]) -> StoredLabel:
+    def _maps(self, row: dict[str, Any]) -> tuple[Tensor, Tensor]:
         label, weight = (mask_of(row[name]["bytes"], row["id"]) for name in ("label", "weight"))
-        return StoredLabel(label, weight.to(torch.uint8))
+        return label, weight.to(torch.uint8)
 
 
 class StoredClasses:
-    """Images with a label each, as :class:`residual_ssl.data.ClassifiedSamples`.
+    """Images with a label each.
 
     Args:
         rows: of the pool.
@@ -169,13 +169,15 @@ class StoredClasses:
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, index: int, /) -> ClassifiedSample:
+    def __getitem__(self, index: int, /) -> ClassifiedSample | StoredSample:
         if not 0 <= index < len(self):
             raise IndexError(index)
         row = self._rows.row(self._places[index], ("id", "image", "label", "weight"))
         known = self.labels[index]
-        stored = StoredLabel(torch.tensor(row["label"]), torch.tensor(row["weight"], dtype=torch.uint8))
-        return ClassifiedSample(self._rows.image(row), known, row["id"], stored if known is None else None)
+        if known is not None:
+            return ClassifiedSample(self._rows.image(row), known, row["id"])
+        weight = torch.tensor(row["weight"], dtype=torch.uint8)
+        return StoredSample(self._rows.image(row), torch.tensor(row["label"]), weight, row["id"])
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(self._rows.row(self._places[index], ("id",))["id"], None)
