@@ -35,13 +35,13 @@ class StoredSample(NamedTuple):
 
     Attributes:
         image: uint8 ``(3, H, W)``, RGB.
-        label: int64 ``(H, W)``, or ``()`` of a whole image; class ids.
+        pseudo_label: int64 ``(H, W)``, or ``()`` of a whole image; class ids.
         weight: uint8 of that shape: 255 times the weight in [0, 1].
         name: unique within the dataset.
     """
 
     image: Tensor
-    label: Tensor
+    pseudo_label: Tensor
     weight: Tensor
     name: str
 

@@ -38,7 +38,7 @@ def unlabelled_entries(
     """
     entries = {"input": weak(sample.image, generator)}
     if isinstance(sample, StoredSample):
-        return {**entries, "stored": torch.stack([sample.label.float(), sample.weight.float() / 255])}
+        return {**entries, "stored": torch.stack([sample.pseudo_label.float(), sample.weight.float() / 255])}
     if unknown is None:
         return entries
     return {**entries, "truth": torch.tensor(unknown if sample.label is None else sample.label)}

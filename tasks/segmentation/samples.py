@@ -37,7 +37,7 @@ def unlabelled_entries(
     """
     if isinstance(sample, StoredSample):
         # As one map, so that label and weight move together.
-        both = sample.label | sample.weight.long() << _LABEL_BITS
+        both = sample.pseudo_label | sample.weight.long() << _LABEL_BITS
         image, both_moved, valid = geometry(sample.image, both, generator)
         assert both_moved is not None
         label, weight = both_moved & (1 << _LABEL_BITS) - 1, (both_moved >> _LABEL_BITS) / 255

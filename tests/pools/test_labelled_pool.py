@@ -158,8 +158,16 @@ def test_hard_labels_of_whole_images_are_those_of_some_weight(class_pool: Path) 
     assert [source.labelled[i].name for i in (0, 29)] == ["1.png", "39.png"]
     assert source.labelled[5].label == 7
     sample = source.unlabelled[7]
-    assert (int(sample.label), int(sample.weight)) == (7, 60)
+    assert (int(sample.pseudo_label), int(sample.weight)) == (7, 60)
     assert not any(label is not None for label in source.unlabelled.labels)
+
+
+def test_the_doctor_takes_no_stored_label_for_a_true_one(
+    dense_pool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["dataset=labelled_pool", f"dataset.root={dense_pool}", f"dataset.classes=[{','.join(CLASSES)}]"]
+    main(["doctor", *chosen, "--workers", "0"])
+    assert "contradiction" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("algorithm", ["fixmatch", "csl"])
