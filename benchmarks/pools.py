@@ -75,11 +75,10 @@ def main() -> None:
             rows[-1]["manifest_bytes"] = (out / "manifest.jsonl").stat().st_size
             rows[-1]["shards"] = len(Manifest(out))
             print(json.dumps(rows[-1]))
+            save(options.out, "pools", {**provenance(), "rows": rows}, report(rows))
             shutil.rmtree(out)
         shutil.rmtree(pool)
-    text = "\n".join(["# Pools larger than a machine", "", NOTE, "", *summary(rows), ""])
-    save(options.out, "pools", {**provenance(), "rows": rows}, text)
-    print(text)
+    print(report(rows))
 
 
 def write_pool(folder: Path, count: int) -> None:
@@ -149,6 +148,10 @@ NOTE = (
     "Two passes over images of 8×8 pixels in Parquet files; seconds from the first shard on, without the start of "
     "Python. Memory is the largest resident set of a process. Reading: 5,000 images at random places of the result."
 )
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    return "\n".join(["# Pools larger than a machine", "", NOTE, "", *summary(rows), ""])
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:

@@ -43,7 +43,7 @@ def test_killed_processes_leave_the_labels_of_an_undisturbed_work(tmp_path: Path
     for _ in range(TRIES):
         size = rng.choice([1, 3])
         processes = [started(arguments, rank, size) for rank in range(size)]
-        done = time.monotonic() + 120
+        done = time.monotonic() + 900
         # From the first imports to well into the work; some processes are left to end by themselves.
         moments = {rank: time.monotonic() + rng.uniform(1.5, 7) * size for rank in range(size) if killed < KILLS}
         while any(process.poll() is None for process in processes) and time.monotonic() < done:
