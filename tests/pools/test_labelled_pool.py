@@ -140,13 +140,12 @@ def test_the_loss_of_stored_labels_is_their_weighted_cross_entropy(dense_pool: P
     with torch.no_grad():
         output = algorithm.step(model, task, labelled, unlabelled)
         logits = model(task.view(unlabelled["input"], "plain"))
-    logs = logits.log_softmax(1)
+    logs, valid, stored = (x.tolist() for x in (logits.log_softmax(1), unlabelled["valid"], unlabelled["stored"]))
     total, number = 0.0, 0
     for b, y, x in np.ndindex(2, 64, 64):
-        if unlabelled["valid"][b, y, x]:
+        if valid[b][y][x]:
             number += 1
-            label, weight = unlabelled["stored"][b, :, y, x].tolist()
-            total -= weight * float(logs[b, int(label), y, x])
+            total -= stored[b][1][y][x] * logs[b][int(stored[b][0][y][x])][y][x]
     (term,) = [value for name, value in output.terms.items() if name != "labelled"]
     assert float(term) == pytest.approx(total / number, rel=1e-4)
 

@@ -24,16 +24,19 @@ from residual_ssl.errors import MissingPackageError
 SELECTOR = "top_fraction:fraction=0.5"
 
 
-@pytest.fixture
-def calm(tmp_path: Path) -> Path:
-    train(tiny_digits(tmp_path / "run", "algorithm=fixmatch"))
-    contents: list[bytes | None] = [*pictures(1200, (32, 32))]
+def calm_work(folder: Path, images: int) -> Path:
+    """A run, a pool and its labels by a process."""
+    train(tiny_digits(folder / "run", "algorithm=fixmatch"))
+    contents: list[bytes | None] = [*pictures(images, (32, 32))]
     contents[7] = b"no image"
-    parquet_file(tmp_path / "pool.parquet", contents, group=20)
-    label(
-        tmp_path / "run", tmp_path / "pool.parquet", tmp_path / "calm", selector=SELECTOR, shard_size=20, device="cpu"
-    )
-    return tmp_path
+    parquet_file(folder / "pool.parquet", contents, group=20)
+    label(folder / "run", folder / "pool.parquet", folder / "calm", selector=SELECTOR, shard_size=20, device="cpu")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return calm_work(tmp_path_factory.mktemp("calm"), 80)
 
 
 def test_an_actor_makes_what_a_process_makes_and_tells_what_it_could_not_read(calm: Path) -> None:
@@ -85,8 +88,9 @@ def actors(process: subprocess.Popen[bytes]) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_killed_actors_and_a_killed_driver_leave_the_labels_of_processes(calm: Path) -> None:
+def test_killed_actors_and_a_killed_driver_leave_the_labels_of_processes(tmp_path: Path) -> None:
     pytest.importorskip("ray")
+    calm = calm_work(tmp_path, 1200)
     killed = {"actors": 0, "drivers": 0}
     for _ in range(6):
         process, seen = driver(calm), []
