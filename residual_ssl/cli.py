@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from residual_ssl.commands.pools.arguments import add_pool_commands
 from residual_ssl.errors import (
     IncompleteError,
     InvalidInputError,
@@ -152,6 +153,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--out", help="folder for the findings as text and JSON, and for a list of what to leave out")
     doctor.add_argument("--workers", type=int, metavar="N", help="processes that read files (one a core)")
     doctor.set_defaults(run=_doctor)
+
+    add_pool_commands(commands, _add_run)
     return parser
 
 
@@ -197,8 +200,7 @@ def _train(options: argparse.Namespace) -> None:
         print(json.dumps(config, indent=2))
         return
     result = train(config)
-    # The launchers of several processes number them.
-    if result.last and os.environ.get("RANK", "0") == "0":
+    if result.last and os.environ.get("RANK", "0") == "0":  # launchers of several processes number them
         print(summary(result))
 
 

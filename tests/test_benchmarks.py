@@ -287,3 +287,14 @@ def test_what_rows_tell_of_their_origin_is_stored_once_and_read_back(tmp_path: P
     assert stored["rows"][1] == {"seed": 1, "origin": 0}
     assert recorded["saved_rows"](tmp_path / "a.json") == rows
     assert recorded["saved_rows"](tmp_path / "none.json") == []
+
+
+def test_pools_tell_memory_and_speed_by_size_and_number_of_processes(tmp_path: Path) -> None:
+    printed = run("pools.py", "--rows", 40, "--processes", 1, "--work", tmp_path / "work", "--out", tmp_path)
+    record = json.loads((tmp_path / "pools.json").read_text())
+    (row,) = record["rows"]
+    assert (row["images"], row["shards"], record["versions"]["torch"] != "") == (40, 1, True)
+    assert row["peak_rss_mib"][0] > 50
+    assert row["reading"]["sample_ms"] > 0
+    assert (tmp_path / "pools.md").read_text().strip() in printed
+    assert not list((tmp_path / "work").glob("labels-*"))

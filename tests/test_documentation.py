@@ -56,6 +56,15 @@ def test_a_data_set_of_ones_own_trains_after_the_yaml_file_shown(tmp_path: Path)
     assert result.last["step"] == 1
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_trainings_shown_with_a_pool_compose(page: Path) -> None:
+    shown = re.findall(r"^ +residual-ssl train (.*pool=labelled.*)$", page.read_text(), re.M)
+    assert shown or page.name not in ("README.md", "pools.md")
+    for line in shown:
+        config = compose(line.split())
+        assert config["task"]["source"]["_target_"] == "residual_ssl.data.WithLabelledPool"
+
+
 def test_every_command_shown_is_one() -> None:
     from residual_ssl.cli import _parser
 

@@ -157,7 +157,8 @@ class ConsistencyAlgorithm(Algorithm):
         assert self.selector is not None
         teacher = self.teacher if self.ema_teaches else None
         teaching = students if teacher is None else teacher(plain)
-        evidence: dict[str, Tensor | None] = {"truth": unlabelled.get("truth"), "second": None, "earlier": None}
+        evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored")}
+        evidence |= {"second": None, "earlier": None}
         if teacher is not None:
             evidence["second"] = students
             if "earlier" in self.selector.needs.evidence:
@@ -211,6 +212,10 @@ def _check_perturbs_features(model: nn.Module) -> None:
 # What a selector may ask for, and how to have it.
 _EVIDENCE = {
     "truth": ("the true labels of unlabelled data", "set dataset.unlabelled_truth=true, and give their labels"),
+    "stored": (
+        "labels that residual-ssl label stored",
+        "say pool=labelled dataset.pool=FOLDER, or dataset=labelled_pool",
+    ),
     "second": (
         "a second prediction beside the teacher's",
         "set algorithm.ema_decay: teacher and student then differ",

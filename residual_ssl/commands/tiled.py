@@ -64,6 +64,20 @@ def tiled_selection(
     return label, Selection(**values)
 
 
+def tiled_logits(task: Task, model: nn.Module, sample: Tensor, tile: int = SIDE) -> Tensor:
+    """The logits ``(1, K, H, W)`` of an image of any size, on the CPU; the network sees one tile at a time."""
+    height, width = sample.shape[1:]
+    whole = torch.empty(0)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            rows, columns = _Span(top, tile, height), _Span(left, tile, width)
+            logits = task.predict(model, sample[:, rows.padded, columns.padded].unsqueeze(0))
+            if whole.numel() == 0:
+                whole = torch.empty(1, logits.shape[1], height, width, dtype=logits.dtype)
+            whole[..., rows.place, columns.place] = logits[..., rows.kept, columns.kept].cpu()
+    return whole
+
+
 _MAPS = ("label", "weight", "trusted", "valid", "confidence", "residual")
 
 

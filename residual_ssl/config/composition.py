@@ -15,7 +15,7 @@ from residual_ssl.config.overrides import plain_overrides, quoted, unknown_key
 from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
 
 _GROUPS = "residual_ssl.configs"
-_ROOTS = ("root", "source_root")
+_ROOTS = ("root", "source_root", "pool", "images_root")
 _DOMAINS = ("source", "target")  # keys that name the two, where a data set is a pair of domains
 
 # `split=` is short for `dataset.split=`; and Hydra reads 1_16, a published split, as the number 116. What is of digits

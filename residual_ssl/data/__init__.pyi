@@ -16,10 +16,13 @@ from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
 from .images import resize_mask as resize_mask
+from .pools.sources import LabelledPool as LabelledPool
+from .pools.sources import WithLabelledPool as WithLabelledPool
 from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
 from .samples import SegmentationSource as SegmentationSource
+from .samples import StoredSample as StoredSample
 from .segmentation.folder_samples import FolderSamples as FolderSamples
 from .segmentation.folders import ImageFolders as ImageFolders
 from .segmentation.hub import HuggingFaceSegmentation as HuggingFaceSegmentation
@@ -61,6 +64,7 @@ __all__ = [
     "ImageArrays",
     "ImageFolders",
     "JoinedSamples",
+    "LabelledPool",
     "ListEntry",
     "ListedSamples",
     "LongTail",
@@ -70,7 +74,9 @@ __all__ = [
     "Samples",
     "SegmentationSource",
     "SplitReport",
+    "StoredSample",
     "TorchvisionImages",
+    "WithLabelledPool",
     "check_disjoint",
     "class_ids",
     "default_palette",

@@ -27,6 +27,22 @@ class Sample(NamedTuple):
     name: str
 
 
+class StoredSample(NamedTuple):
+    """An unlabelled image with pseudo-labels that were made beforehand.
+
+    Attributes:
+        image: uint8 ``(3, H, W)``, RGB.
+        pseudo_label: int64 ``(H, W)``, or ``()`` of a whole image; class ids.
+        weight: uint8 of that shape: 255 times the weight in [0, 1].
+        name: unique within the dataset.
+    """
+
+    image: Tensor
+    pseudo_label: Tensor
+    weight: Tensor
+    name: str
+
+
 class Samples(Protocol):
     """Samples by position, read when asked for; a list of samples is one. Fits ``torch.utils.data.DataLoader``."""
 

@@ -41,6 +41,7 @@ from .weights.entropy import EntropyWeight as EntropyWeight
 from .weights.oracle import OracleSelector as OracleSelector
 from .weights.softmatch import SoftMatchWeight as SoftMatchWeight
 from .weights.st_plus_plus import STPlusPlusSelector as STPlusPlusSelector
+from .weights.stored import StoredLabels as StoredLabels
 from .weights.trust_all import TrustAll as TrustAll
 from .weights.ucc import UCCWeight as UCCWeight
 from .wrapper import WrapperSelector as WrapperSelector
@@ -79,6 +80,7 @@ __all__ = [
     "SharpenedThreshold",
     "ShrinkMatchThreshold",
     "SoftMatchWeight",
+    "StoredLabels",
     "TopFraction",
     "TrustAll",
     "U2PLThreshold",

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from residual_ssl.data import ClassifiedSample
+from residual_ssl.data import ClassifiedSample, StoredSample
 from residual_ssl.errors import DataError
 from residual_ssl.task import Batch
 
@@ -30,10 +30,15 @@ def labelled_entries(sample: ClassifiedSample, generator: torch.Generator, weak:
 
 
 def unlabelled_entries(
-    sample: ClassifiedSample, generator: torch.Generator, weak: WeakAugmentation, unknown: int | None
+    sample: ClassifiedSample | StoredSample, generator: torch.Generator, weak: WeakAugmentation, unknown: int | None
 ) -> Batch:
-    """``input`` and ``truth`` ``()``, for diagnostics only: ``unknown`` of no known class, absent if that is None."""
+    """``input`` and ``truth`` ``()``, for diagnostics only: ``unknown`` of no known class, absent if that is None.
+
+    Of a sample with a stored label also ``stored``, float32 ``(2,)``: its class id and its weight in [0, 1].
+    """
     entries = {"input": weak(sample.image, generator)}
+    if isinstance(sample, StoredSample):
+        return {**entries, "stored": torch.stack([sample.pseudo_label.float(), sample.weight.float() / 255])}
     if unknown is None:
         return entries
     return {**entries, "truth": torch.tensor(unknown if sample.label is None else sample.label)}

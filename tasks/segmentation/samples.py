@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from residual_ssl.data import Sample
+from residual_ssl.data import Sample, StoredSample
 from residual_ssl.errors import DataError
 from residual_ssl.task import Batch
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import centered
+
+# Bits of a class id where a weight is packed above it.
+_LABEL_BITS = 16
 
 
 def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int) -> Batch:
@@ -25,8 +28,20 @@ def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakG
     return {"input": image, "target": mask.where(valid, ignore_index)}
 
 
-def unlabelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int) -> Batch:
-    """``input``, ``valid`` bool ``(H, W)`` and, of a sample with a mask (for diagnostics only), ``truth``."""
+def unlabelled_entries(
+    sample: Sample | StoredSample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int
+) -> Batch:
+    """``input``, ``valid`` bool ``(H, W)`` and, of a sample with a mask (for diagnostics only), ``truth``.
+
+    Of a sample with stored labels also ``stored``, float32 ``(2, H, W)``: class ids, and weights in [0, 1].
+    """
+    if isinstance(sample, StoredSample):
+        # As one map, so that label and weight move together.
+        both = sample.pseudo_label | sample.weight.long() << _LABEL_BITS
+        image, both_moved, valid = geometry(sample.image, both, generator)
+        assert both_moved is not None
+        label, weight = both_moved & (1 << _LABEL_BITS) - 1, (both_moved >> _LABEL_BITS) / 255
+        return {"input": image, "valid": valid, "stored": torch.stack([label.float(), weight * valid])}
     image, mask, valid = geometry(sample.image, sample.mask, generator)
     entries = {"input": image, "valid": valid}
     return entries if mask is None else {**entries, "truth": mask.where(valid, ignore_index)}

@@ -11,8 +11,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from residual_ssl.engine.interruption import ignore_stop_signals, signals_held_back
 from residual_ssl.errors import ConfigError, DataError, ResidualSSLError
+from residual_ssl.runtime.permutation import KeyedPermutation
 from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.task import Batch
+
+# Samples of a set whose order is a list, of eight bytes each.
+_LISTED = 10_000_000
 
 
 class StepSampler(Sampler[list[tuple[int, int]]]):
@@ -20,6 +24,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
 
     The batch of a step is cut into ``processes × accumulate`` equal parts; process p takes the parts ``p·accumulate,
     p·accumulate + 1, …`` one after the other, then those of the next step.
+
+    The order of up to ten million samples is a list, that of more a :class:`KeyedPermutation`, which takes no memory.
 
     Args:
         length: samples of the dataset.
@@ -58,7 +64,8 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
         self.accumulate = accumulate
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        epoch, order = -1, torch.empty(0)
+        order: Any = None
+        epoch = -1
         for turn in itertools.count(self.start * self.accumulate):
             step, micro = divmod(turn, self.accumulate)
             first = step * self.batch + (self.process * self.accumulate + micro) * self.share
@@ -66,10 +73,16 @@ class StepSampler(Sampler[list[tuple[int, int]]]):
             for draw in range(first, first + self.share):
                 if draw // self.length != epoch:
                     epoch = draw // self.length
-                    generator = torch.Generator().manual_seed(mixed_seed(self.seed, epoch))
-                    order = torch.randperm(self.length, generator=generator)
+                    order = _order(self.length, mixed_seed(self.seed, epoch))
                 chosen.append((int(order[draw % self.length]), draw))
             yield chosen
+
+
+def _order(length: int, seed: int) -> Any:
+    """The samples of a pass in their order: from a list of them, and beyond its size without one."""
+    if length > _LISTED:
+        return KeyedPermutation(length, seed)
+    return torch.randperm(length, generator=torch.Generator().manual_seed(seed))
 
 
 def training_batches(

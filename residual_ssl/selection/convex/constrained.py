@@ -12,14 +12,15 @@ from torch import Tensor
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection.convex.layer import ConvexProgram, solve_layer
 from residual_ssl.selection.features import JudgedPoints, judged_points
-from residual_ssl.selection.points.bins import ReliabilityBins, correctness_table, interpolated
+from residual_ssl.selection.points.bins import ReliabilityBins, between, correctness_table, interpolated
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
 # Larger than the value of any mass that a slack could admit, down to classes with a share of 1 %.
 _SLACK_PRICE = 100.0
 _RIDGE = 1e-6
-_FULL = 1 - 1e-6
+#: Weight beyond which a point is trusted in full.
+FULL = 1 - 1e-6
 _TOLERANCE = 1e-5
 
 
@@ -175,9 +176,20 @@ class ConstrainedConvexSelector(Selector):
             table, failed = self._solve(bins.mass(), bins.mean(expected))
             chosen, fallbacks = bins.spread(table), failed.long()
         weight = torch.zeros_like(points.confidence).masked_scatter(points.valid, chosen.to(points.confidence.dtype))
-        trusted = weight > _FULL
+        trusted = weight > FULL
         selection = self.select(points, trusted, torch.where(trusted, torch.ones_like(weight), weight))
         return selection.with_diagnostics(solver_fallbacks=fallbacks)
+
+    def table_of_bins(self, counts: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes ``(M,)`` and weights ``(K, M)`` for points given by their numbers ``(K, N)`` at N confidences."""
+        reached = counts.sum(0).cumsum(0)
+        levels = torch.linspace(0, 1, self.bins, dtype=torch.float64) * (reached[-1] - 1).clamp(min=0)
+        nodes = confidence[torch.searchsorted(reached, levels.long(), right=True).clamp(max=len(confidence) - 1)]
+        values, label = confidence.repeat(len(counts)), torch.arange(len(counts)).repeat_interleave(len(confidence))
+        lower, fraction = between(nodes, values)
+        bins = ReliabilityBins(label * self.bins + lower, fraction, (self.num_classes, self.bins), counts.flatten())
+        expected = interpolated(self.nodes.cpu(), self.correctness.cpu(), values, label)
+        return nodes, self._solve(bins.mass(), bins.mean(expected))[0]
 
     def _solve(self, mass: Tensor, correctness: Tensor) -> tuple[Tensor, Tensor]:
         """Weights ``(K, bins)`` and whether the solver failed, for shares and expected correctness of the bins."""

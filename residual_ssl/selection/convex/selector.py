@@ -114,6 +114,11 @@ class ConvexSelector(Selector):
             return chosen
         return chosen.with_diagnostics(solver_fallbacks=partition.fallbacks)
 
+    @property
+    def dispersion_penalty(self) -> float:
+        """λ of the variant: the reliable cluster has the larger ``mean(c) - λ·mean(r)``."""
+        return _DISPERSION_PENALTY[self.variant]
+
     def partition(self, logits: Tensor, valid: Tensor | None = None) -> ConvexPartition:
         """The partition behind :meth:`forward`, one group per sample or one for the batch: for reports and study."""
         with torch.autocast(logits.device.type, enabled=False):
@@ -135,7 +140,7 @@ class ConvexSelector(Selector):
         return convex_partition(
             (confidence, dispersion),
             valid,
-            dispersion_penalty=_DISPERSION_PENALTY[self.variant],
+            dispersion_penalty=self.dispersion_penalty,
             gamma=self.gamma,
             temperature=self.temperature,
             solver=self.solver,

@@ -20,11 +20,13 @@ class ReliabilityBins:
         left: int64 ``(N,)``, flat index ``class·M + node`` of the node below a point; the node above follows it.
         fraction: ``(N,)`` in [0, 1], the position between the two; differentiable in the reliability.
         shape: ``(K, M)``.
+        counts: ``(N,)``, how many points each of the N stands for; None: one.
     """
 
     left: Tensor
     fraction: Tensor
     shape: tuple[int, int]
+    counts: Tensor | None = None
 
     @classmethod
     def of(cls, reliability: Tensor, label: Tensor, num_classes: int, bins: int) -> ReliabilityBins:
@@ -35,11 +37,13 @@ class ReliabilityBins:
 
     def mass(self) -> Tensor:
         """Share of all points at each node, ``(K, M)``; sums to 1."""
-        return self._sums(torch.ones_like(self.fraction)) / len(self.fraction)
+        counts = self._counts(self.fraction)
+        return self._sums(counts) / counts.sum()
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean of ``(N,)`` values over the points at each node, ``(K, M)``; an empty node takes the one below it."""
-        sums, counts = self._sums(values), self._sums(torch.ones_like(values))
+        number = self._counts(values)
+        sums, counts = self._sums(values * number), self._sums(number)
         filled = counts > 0
         means = torch.where(filled, sums / torch.where(filled, counts, torch.ones_like(counts)), torch.zeros_like(sums))
         position = torch.arange(self.shape[1], device=means.device).expand(self.shape)
@@ -53,6 +57,9 @@ class ReliabilityBins:
         """
         flat = table.flatten()
         return flat[self.left] * (1 - self.fraction) + flat[self.left + 1] * self.fraction
+
+    def _counts(self, like: Tensor) -> Tensor:
+        return torch.ones_like(like) if self.counts is None else self.counts.to(like)
 
     def _sums(self, values: Tensor) -> Tensor:
         empty = values.new_zeros(self.shape[0] * self.shape[1])
