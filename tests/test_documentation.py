@@ -57,8 +57,8 @@ def test_a_data_set_of_ones_own_trains_after_the_yaml_file_shown(tmp_path: Path)
 
 
 def test_every_command_shown_is_one() -> None:
-    from residual_ssl.cli import _parser
+    from residual_ssl.cli import command_parser
 
     shown = re.findall(r"^    residual-ssl (\w+)", README, re.M)
-    known = _parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    known = command_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     assert set(shown) == set(known)  # type: ignore[arg-type]

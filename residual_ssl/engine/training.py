@@ -30,6 +30,7 @@ from residual_ssl.engine.setup.effective import EFFECTIVE_NAME
 from residual_ssl.engine.setup.prepared import PreparedRun, prepare
 from residual_ssl.engine.setup.unreadable import SkippedSamples
 from residual_ssl.runtime.files import write_json
+from residual_ssl.runtime.progress import hidden
 from residual_ssl.runtime.run_lock import run_lock
 from residual_ssl.selection import TrustAll
 
@@ -112,7 +113,7 @@ class Run:
         progress = tqdm(
             total=prepared.data.steps,
             initial=self.step,
-            disable=not self._main,
+            disable=hidden(not self._main),
             mininterval=0.5 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
             desc=self.run_dir.name,
