@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.progress import hidden
 
 
 def add_overrides(parser: argparse.ArgumentParser, example: str) -> None:
@@ -56,3 +62,47 @@ def add_output(parser: argparse.ArgumentParser, *, json: bool = True) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress and no remarks: results and faults alone")
     if json:
         parser.add_argument("--json", action="store_true", help="the result as JSON, alone on standard output")
+
+
+def add_own_data(parser: argparse.ArgumentParser) -> None:
+    """Folders of one's own images, in place of a data set of the configuration."""
+    group = parser.add_argument_group(
+        "your own images", "in place of dataset= or experiment=; written as YAML files into --config-dir (configs)"
+    )
+    group.add_argument("--images", metavar="FOLDER", help="images; without --masks, in a folder for each class")
+    group.add_argument("--masks", metavar="FOLDER", help="masks of class ids, of the names of their images")
+    group.add_argument("--classes", metavar="A,B,…", help="names of the classes, in the order of the ids in the masks")
+    group.add_argument("--labelled", default="all", metavar="N", help="labelled images: a number, a list, or all")
+    group.add_argument(
+        "--validation", metavar="SHARE", help="held out to measure on: a share, a number, none; or a folder (a fifth)"
+    )
+    group.add_argument("--validation-masks", metavar="FOLDER", help="masks, where --validation is a folder of images")
+    group.add_argument("--unlabelled", metavar="FOLDER", help="further images, without labels")
+    group.add_argument("--name", help="of the data set, for the next time (that of the folder)")
+
+
+def chosen(options: argparse.Namespace) -> tuple[list[str], str | Path | None]:
+    """Overrides and folder of choices of a command, those of one's own images among them, which are written first.
+
+    Raises:
+        InvalidInputError: own images and a data set of the configuration; an option of own images without them.
+    """
+    own = ("masks", "classes", "validation", "validation_masks", "unlabelled", "name")
+    if options.images is None:
+        if given := [name for name in own if getattr(options, name) is not None]:
+            raise InvalidInputError(f"--{given[0].replace('_', '-')}: got it without --images, the folder of images")
+        return options.overrides, options.config_dir
+    if other := [one for one in options.overrides if one.split("=")[0] in ("dataset", "experiment")]:
+        raise InvalidInputError(f"--images: got it with {other[0]}, expected one of the two")
+    from residual_ssl.commands.own_data import OwnData, write_choices
+
+    data = OwnData(
+        images=options.images,
+        classes=[name.strip() for name in options.classes.split(",") if name.strip()] if options.classes else (),
+        labelled=options.labelled,
+        **{name: getattr(options, name) for name in own if name != "classes"},
+    )
+    written = write_choices(data, options.config_dir, command=f"residual-ssl {shlex.join(sys.argv[1:])}")
+    if not hidden(False):
+        print(written.text, file=sys.stderr, flush=True)
+    return [f"experiment={written.name}", *options.overrides], written.config_dir

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from residual_ssl.cli.answer import Answer
-from residual_ssl.cli.arguments import add_output, add_overrides
+from residual_ssl.cli.arguments import add_output, add_overrides, add_own_data, chosen
 
 
 def add_commands(commands: Any) -> None:
@@ -23,6 +23,7 @@ def add_commands(commands: Any) -> None:
     add_overrides(doctor, "dataset=folders dataset.root=FOLDER …; nothing: the installation")
     doctor.add_argument("--out", help="folder for the findings as text and JSON, and for a list of what to leave out")
     doctor.add_argument("--workers", type=int, metavar="N", help="processes that read files (one a core)")
+    add_own_data(doctor)
     add_output(doctor)
     doctor.set_defaults(run=_doctor)
 
@@ -39,10 +40,11 @@ def _splits(options: argparse.Namespace) -> Answer:
 def _doctor(options: argparse.Namespace) -> Answer:
     from residual_ssl.commands.doctor import diagnose, examination_text, examination_values, examine, write_examination
 
-    if not options.overrides:
+    overrides, config_dir = chosen(options)
+    if not overrides:
         text = diagnose()
         return Answer(text, {"installation": text.splitlines()})
-    found = examine(options.overrides, workers=options.workers, config_dir=options.config_dir)
+    found = examine(overrides, workers=options.workers, config_dir=config_dir)
     out = None if options.out is None else Path(options.out)
     if out is not None:
         write_examination(found, out)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from residual_ssl.cli.answer import Answer
-from residual_ssl.cli.arguments import add_allow, add_changes, add_output, add_overrides, add_run
+from residual_ssl.cli.arguments import add_allow, add_changes, add_output, add_overrides, add_own_data, add_run, chosen
 from residual_ssl.errors import InvalidInputError
 
 
@@ -18,6 +18,7 @@ def add_commands(commands: Any) -> None:
     train = commands.add_parser("train", help="train from a configuration; a run that was stopped is continued")
     add_overrides(train, "experiment=digits algorithm=csl steps=600 …")
     train.add_argument("--print-config", action="store_true", help="print the composed configuration and stop")
+    add_own_data(train)
     add_output(train)
     train.set_defaults(run=_train)
 
@@ -64,7 +65,8 @@ def _train(options: argparse.Namespace) -> Answer | None:
     from residual_ssl.engine import train
     from residual_ssl.engine.records.console import summary
 
-    config = compose(options.overrides, config_dir=options.config_dir)
+    overrides, config_dir = chosen(options)
+    config = compose(overrides, config_dir=config_dir)
     if options.print_config:
         return Answer(json.dumps(config, indent=2), config)
     result = train(config)

@@ -12,6 +12,7 @@ from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
 from .classification.poisoned import GridTrigger as GridTrigger
 from .classification.poisoned import PoisonedPool as PoisonedPool
 from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
+from .classification.unlabelled_folder import UnlabelledFolder as UnlabelledFolder
 from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
@@ -71,6 +72,7 @@ __all__ = [
     "SegmentationSource",
     "SplitReport",
     "TorchvisionImages",
+    "UnlabelledFolder",
     "check_disjoint",
     "class_ids",
     "default_palette",
