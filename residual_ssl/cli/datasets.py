@@ -1,4 +1,4 @@
-"""Commands that look at data sets and divide them: splits, doctor."""
+"""Commands that look at data sets and divide them: look, doctor, splits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from residual_ssl.cli.arguments import add_output, add_overrides, add_own_data, 
 
 def add_commands(commands: Any) -> None:
     """Add the commands with their arguments and actions."""
+    look = commands.add_parser("look", help="a contact sheet of a data set: images, labels, classes, sizes")
+    add_overrides(look, "dataset=folders dataset.root=FOLDER …")
+    add_own_data(look)
+    look.add_argument("--out", required=True, metavar="FILE", help="PNG file to write")
+    add_output(look)
+    look.set_defaults(run=_look)
+
     splits = commands.add_parser("splits", help="draw labelled images such that every class has some; write the lists")
     add_overrides(splits, "dataset=pascal dataset.root=FOLDER seed=1 …")
     splits.add_argument("--labelled", required=True, type=int, metavar="N", help="images to label")
@@ -26,6 +33,14 @@ def add_commands(commands: Any) -> None:
     add_own_data(doctor)
     add_output(doctor)
     doctor.set_defaults(run=_doctor)
+
+
+def _look(options: argparse.Namespace) -> Answer:
+    from residual_ssl.commands.look import facts_text, look
+
+    overrides, config_dir = chosen(options)
+    facts = look(overrides, options.out, config_dir=config_dir)
+    return Answer(f"{facts_text(facts)}\n\n{options.out}", {**facts.values(), "sheet": options.out})
 
 
 def _splits(options: argparse.Namespace) -> Answer:
