@@ -1,4 +1,4 @@
-"""Commands that help to choose: list, select."""
+"""Commands that help to choose: list, explain, select."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from residual_ssl.cli.answer import Answer
-from residual_ssl.cli.arguments import add_allow, add_config_dir, add_device, add_output
+from residual_ssl.cli.arguments import add_allow, add_config_dir, add_device, add_output, add_overrides
 
 
 def add_commands(commands: Any) -> None:
@@ -36,6 +36,22 @@ def add_commands(commands: Any) -> None:
     listed.add_argument("--json", action="store_true", help="as JSON: group, choice, what it is")
     listed.set_defaults(run=_list)
 
+    explain = commands.add_parser("explain", help="what a key of the configuration does, takes, is, and who says so")
+    explain.add_argument("key", metavar="KEY", help="dataset.geometry.crop; or a group: selector")
+    add_overrides(explain, "experiment=pascal algorithm=csl …: the configuration to explain it in")
+    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.set_defaults(run=_explain)
+
+
+def _explain(options: argparse.Namespace) -> Answer:
+    import shutil
+    from dataclasses import asdict
+
+    from residual_ssl.commands.catalogue import explain, explanation_text
+
+    found = explain(options.key, options.overrides, config_dir=options.config_dir)
+    return Answer(explanation_text(found, min(120, shutil.get_terminal_size((120, 24)).columns)), asdict(found))
+
 
 def _select(options: argparse.Namespace) -> Answer:
     from residual_ssl.commands.api import select
@@ -52,7 +68,7 @@ def _select(options: argparse.Namespace) -> Answer:
 def _list(options: argparse.Namespace) -> Answer:
     import shutil
 
-    from residual_ssl.commands.choices import GROUPS, choices, choices_text
+    from residual_ssl.commands.catalogue import GROUPS, choices, choices_text
 
     width = shutil.get_terminal_size((120, 24)).columns
     groups = [options.group] if options.group else list(GROUPS)

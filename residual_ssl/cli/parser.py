@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from residual_ssl.cli import choosing, datasets, runs
+from residual_ssl.cli import choosing, completion, datasets, runs
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -13,6 +13,6 @@ def command_parser() -> argparse.ArgumentParser:
         prog="residual-ssl", description="Semi-supervised learning that knows which pseudo-labels to trust."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for part in (runs, datasets, choosing):
+    for part in (runs, datasets, choosing, completion):
         part.add_commands(commands)
     return parser

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from residual_ssl.cli.answer import answered
+from residual_ssl.cli.completion import candidates
 from residual_ssl.cli.parser import command_parser
 from residual_ssl.errors import (
     IncompleteError,
@@ -18,11 +19,17 @@ from residual_ssl.errors import (
     ResidualSSLWarning,
 )
 
+_COMPLETE = "complete"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a fault of the user's gives one clear message on standard error and exit status 2."""
     parser = command_parser()
-    options, rest = parser.parse_known_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == [_COMPLETE]:  # asked by shells while a user types; no command of its own
+        print("\n".join(candidates(parser, words[1:])))
+        return 0
+    options, rest = parser.parse_known_args(words)
     # argparse takes positional arguments in one stretch only; overrides and inputs may stand on both sides of options.
     if rest and (not hasattr(options, "several") or any(argument.startswith("-") for argument in rest)):
         parser.error(f"unknown arguments: {' '.join(rest)}")
