@@ -1,4 +1,4 @@
-"""Commands that help to choose: list, explain, select."""
+"""Commands that help to choose, and to add: list, explain, select, new."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ def add_commands(commands: Any) -> None:
     explain.add_argument("--json", action="store_true", help="as JSON")
     explain.set_defaults(run=_explain)
 
+    new = commands.add_parser("new", help="a package of your own with a task or a selector that works, to be changed")
+    new.add_argument("kind", choices=("task", "selector"), help="what it adds")
+    new.add_argument("name", metavar="NAME", help="of the package and of the choice: my_rule")
+    new.add_argument("--out", metavar="FOLDER", help="folder to write (NAME)")
+    new.set_defaults(run=_new)
+
 
 def _explain(options: argparse.Namespace) -> Answer:
     import shutil
@@ -77,3 +83,15 @@ def _list(options: argparse.Namespace) -> Answer:
     if options.group:
         return Answer(texts[options.group], found)
     return Answer("\n".join(f"{group}: {GROUPS[group]}=…\n{text}\n" for group, text in texts.items()), found)
+
+
+def _new(options: argparse.Namespace) -> Answer:
+    from residual_ssl.commands.extension import new_extension
+
+    files = new_extension(options.kind, options.name, options.out)
+    folder = options.out or options.name
+    use = f"dataset={options.name}" if options.kind == "task" else f"experiment=digits selector={options.name}"
+    following = [f"pip install --editable '{folder}[dev]'", f"pytest {folder}"]
+    following.append(f"residual-ssl train {use} algorithm=fixmatch")
+    text = "\n".join([*map(str, files), "", "Next:", *(f"    {line}" for line in following)])
+    return Answer(text, {"files": [str(path) for path in files]})

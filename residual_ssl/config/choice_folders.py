@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 from residual_ssl.config.allowed_targets import EXTENSIONS
@@ -36,7 +36,10 @@ def extension_folders() -> list[Path]:
     packages = dict.fromkeys(point.module.split(".", 1)[0] for point in entry_points(group=EXTENSIONS))
     found = []
     for package in packages:
-        spec = PathFinder.find_spec(package)
+        try:
+            spec = find_spec(package)  # of a package at the top, which is not imported for it
+        except (ImportError, ValueError):
+            continue
         places = [] if spec is None else list(spec.submodule_search_locations or [])
         found += [folder for place in places if (folder := Path(place) / _CONFIGS).is_dir()]
     return found
