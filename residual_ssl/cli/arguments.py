@@ -70,11 +70,14 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
         "your own images", "in place of dataset= or experiment=; written as YAML files into --config-dir (configs)"
     )
     group.add_argument("--images", metavar="FOLDER", help="images; without --masks, in a folder for each class")
-    group.add_argument("--masks", metavar="FOLDER", help="masks of class ids, of the names of their images")
+    group.add_argument("--masks", metavar="FOLDER", help="masks, of the names of their images; or a COCO file (.json)")
     group.add_argument("--classes", metavar="A,B,…", help="names of the classes, in the order of the ids in the masks")
+    group.add_argument("--colours", metavar="#…,#…", help="of the classes in the masks, where these hold no ids")
     group.add_argument("--labelled", default="all", metavar="N", help="labelled images: a number, a list, or all")
     group.add_argument(
-        "--validation", metavar="SHARE", help="held out to measure on: a share, a number, none; or a folder (a fifth)"
+        "--validation",
+        metavar="SHARE",
+        help="what to measure on: a share, a number, a list, none; or a folder (a fifth)",
     )
     group.add_argument("--validation-masks", metavar="FOLDER", help="masks, where --validation is a folder of images")
     group.add_argument("--unlabelled", metavar="FOLDER", help="further images, without labels")
@@ -87,7 +90,7 @@ def chosen(options: argparse.Namespace) -> tuple[list[str], str | Path | None]:
     Raises:
         InvalidInputError: own images and a data set of the configuration; an option of own images without them.
     """
-    own = ("masks", "classes", "validation", "validation_masks", "unlabelled", "name")
+    own = ("masks", "classes", "colours", "validation", "validation_masks", "unlabelled", "name")
     if options.images is None:
         if given := [name for name in own if getattr(options, name) is not None]:
             raise InvalidInputError(f"--{given[0].replace('_', '-')}: got it without --images, the folder of images")
@@ -98,11 +101,16 @@ def chosen(options: argparse.Namespace) -> tuple[list[str], str | Path | None]:
 
     data = OwnData(
         images=options.images,
-        classes=[name.strip() for name in options.classes.split(",") if name.strip()] if options.classes else (),
+        classes=_several(options.classes),
+        colours=_several(options.colours),
         labelled=options.labelled,
-        **{name: getattr(options, name) for name in own if name != "classes"},
+        **{name: getattr(options, name) for name in own if name not in ("classes", "colours")},
     )
     written = write_choices(data, options.config_dir, command=f"residual-ssl {shlex.join(sys.argv[1:])}")
     if not hidden(False):
         print(written.text, file=sys.stderr, flush=True)
     return [f"experiment={written.name}", *options.overrides], written.config_dir
+
+
+def _several(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]

@@ -22,10 +22,13 @@ from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
 from .samples import SegmentationSource as SegmentationSource
+from .segmentation.coco_masks import CocoMasks as CocoMasks
+from .segmentation.coco_masks import write_coco_masks as write_coco_masks
 from .segmentation.folder_samples import FolderSamples as FolderSamples
 from .segmentation.folders import ImageFolders as ImageFolders
 from .segmentation.hub import HuggingFaceSegmentation as HuggingFaceSegmentation
 from .segmentation.listing import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .segmentation.mask_colours import MaskColours as MaskColours
 from .spec import DatasetSpec as DatasetSpec
 from .spec import default_palette as default_palette
 from .splits.class_counts import LongTail as LongTail
@@ -52,6 +55,7 @@ __all__ = [
     "ClassifiedSample",
     "ClassifiedSamples",
     "ClassifiedSubset",
+    "CocoMasks",
     "DatasetSpec",
     "FeatureArrays",
     "FolderSamples",
@@ -65,6 +69,7 @@ __all__ = [
     "ListEntry",
     "ListedSamples",
     "LongTail",
+    "MaskColours",
     "PoisonedPool",
     "RawRows",
     "Sample",
@@ -88,4 +93,5 @@ __all__ = [
     "resize_image",
     "resize_mask",
     "table_rows",
+    "write_coco_masks",
 ]

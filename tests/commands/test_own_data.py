@@ -1,5 +1,6 @@
 """Folders of one's own images by options: the configuration that they become, and what is held out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +291,57 @@ def test_own_images_stand_in_place_of_a_data_set(
 ) -> None:
     assert main(["train", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_masks_in_colours_are_read_by_the_colours_given() -> None:
+    photographs()
+    table = np.array([[10, 20, 30], [200, 60, 60]], np.uint8)
+    for path in Path("masks").iterdir():
+        Image.fromarray(table[np.array(Image.open(path))]).save(path)
+    with pytest.raises(ConfigError, match=r"the masks hold colours, #0a141e \(86%\), #c83c3c \(14%\); say which"):
+        write_choices(SHOTS)
+    source = source_of(OwnData("photos", "masks", ["ground", "box"], "5", colours=["#0a141e", "#c83c3c", "#ffffff"]))
+    assert source.labelled[0].mask.unique().tolist() == [0, 1]
+    assert source.spec.palette == ((10, 20, 30), (200, 60, 60))
+    with pytest.raises(ConfigError, match="colours: got 1 for 2 classes"):
+        write_choices(OwnData("photos", "masks", ["ground", "box"], colours=["#0a141e"]))
+
+
+def test_coco_annotations_are_drawn_as_masks() -> None:
+    pytest.importorskip("pycocotools", reason="needs pycocotools: the extra coco")
+    photographs(masks=0)
+    outline = [[4, 4, 20, 4, 20, 12, 4, 12]]
+    whole = {
+        "images": [{"id": i, "file_name": f"shot {i:02d}.png", "height": 32, "width": 32} for i in range(6)],
+        "annotations": [{"id": i, "image_id": i, "category_id": 9, "segmentation": outline} for i in range(6)],
+        "categories": [{"id": 9, "name": "box"}],
+    }
+    Path("labels.json").write_text(json.dumps(whole))
+    source = source_of(OwnData("photos", "labels.json", labelled="4"))
+    assert source.spec.classes == ("background", "box")
+    assert (len(source.labelled), len(source.unlabelled), len(source.validation)) == (4, 7, 1)
+    assert int(source.labelled[0].mask.sum()) == 16 * 8
+
+
+def test_lists_of_pascal_voc_say_what_is_labelled_and_measured_on() -> None:
+    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (Path("VOC") / folder).mkdir(parents=True)
+    for index in range(8):
+        picture(Path(f"VOC/JPEGImages/2007_{index}.jpg"), seed=index)
+        Image.fromarray(np.eye(32, dtype=np.uint8)).save(f"VOC/SegmentationClass/2007_{index}.png")
+    lists = {"train": range(3), "val": range(3, 5)}
+    for name, numbers in lists.items():
+        Path(f"VOC/ImageSets/Segmentation/{name}.txt").write_text("".join(f"2007_{i}\n" for i in numbers))
+    source = source_of(
+        OwnData(
+            "VOC/JPEGImages",
+            "VOC/SegmentationClass",
+            ["background", "line"],
+            "VOC/ImageSets/Segmentation/train.txt",
+            validation="VOC/ImageSets/Segmentation/val.txt",
+        )
+    )
+    found = {name: sorted(names(getattr(source, name))) for name in ("labelled", "validation", "unlabelled")}
+    assert found["labelled"] == [f"JPEGImages/2007_{i}.jpg" for i in range(3)]
+    assert found["validation"] == [f"JPEGImages/2007_{i}.jpg" for i in (3, 4)]
+    assert found["unlabelled"] == [f"JPEGImages/2007_{i}.jpg" for i in (5, 6, 7)]

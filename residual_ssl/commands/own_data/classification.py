@@ -12,7 +12,7 @@ from residual_ssl.commands.own_data.segmentation import NOTHING_HELD_OUT, Descri
 from residual_ssl.commands.own_data.sizes import batches, classification_settings, image_sizes, middle_size
 from residual_ssl.commands.own_data.validation import held_out, number_of
 from residual_ssl.data import ClassFolders
-from residual_ssl.data.splits.lists import read_list
+from residual_ssl.data.splits.lists import few, read_list
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 _TRAIN = "train"
@@ -23,7 +23,7 @@ def described_classes(
     images: str,
     classes: Sequence[str],
     labelled: int | str | Path,
-    validation: int | float | str,
+    validation: int | float | str | Path,
     unlabelled: str | None,
     *,
     given: bool,
@@ -64,7 +64,9 @@ def described_classes(
         measured = f"{validation} to measure on"
     else:
         free = {label: [name for name in of_class if name not in taken] for label, of_class in by_class.items()}
-        kept = _held_out(free, labelled, validation)
+        kept = (
+            _held_out(free, labelled, validation) if not isinstance(validation, Path) else _listed(validation, samples)
+        )
         left -= len(kept)
         if kept:
             dataset |= {"train_list": "train", "validation": dataset["train"], "validation_list": "validation"}
@@ -104,6 +106,15 @@ def _held_out(by_class: dict[int, list[str]], labelled: int | str | Path, share:
         for names in by_class.values()
         for name in held_out(names, number_of(each, len(names)), len(names) - needed)
     }
+
+
+def _listed(path: Path, samples: ClassFolders) -> set[str]:
+    """The names in a list, which are those of samples."""
+    names = {samples.entry(index).image for index in range(len(samples))}
+    listed = {entry.image for entry in read_list(path)}
+    if lost := sorted(listed - names):
+        raise DataError(f"{path}: no such images: {few(lost)}; they are named {few(sorted(names), 2)}")
+    return listed
 
 
 def _folders(folder: Path, given: str) -> list[str]:

@@ -11,6 +11,14 @@ import torch
 
 from residual_ssl.data.images import read_mask
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES, MASK_SUFFIXES, image_files
+from residual_ssl.data.segmentation.mask_colours import (
+    IGNORE,
+    MaskColours,
+    colour_of,
+    colour_shares,
+    holds_colours,
+)
+from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import few
 from residual_ssl.errors import ConfigError, DataError
 
@@ -59,23 +67,34 @@ class MaskIds:
     Attributes:
         label_map: raw id → class id, None where they are the same.
         remark: what was concluded, for the user; empty for nothing.
+        colours: of each class and of points without a label, None for masks of ids.
     """
 
     label_map: dict[int, int] | None
     remark: str
+    colours: dict[str, list[list[int]]] | None = None
 
 
-def mask_ids(files: Sequence[Path], classes: Sequence[str]) -> MaskIds:
-    """What the ids in masks mean, by looking at some.
+def mask_ids(files: Sequence[Path], classes: Sequence[str], colours: Sequence[str]) -> MaskIds:
+    """What the ids or colours in masks mean, by looking at some.
 
     Args:
         files: masks.
         classes: names of the classes; empty where the user gave none.
+        colours: ``#rrggbb`` of each class, then those of points without a label; empty for masks of ids.
 
     Raises:
-        ConfigError: no names, or ids beyond them; says which ids there are.
-        DataError: a mask that cannot be read, or holds colours.
+        ConfigError: no names, or ids or colours beyond them; says which there are.
+        DataError: a mask that cannot be read.
     """
+    if colours:
+        return MaskIds(None, "", _meaning(files, classes, colours))
+    if any(holds_colours(file) for file in _some(files)):
+        seen = [f"{colour} ({share:.0%})" for colour, share in colour_shares(_some(files)).items()]
+        raise ConfigError(
+            f"colours: the masks hold colours, {few(seen, 12)}; say which stands for which class, --classes NAME,… "
+            "--colours '#rrggbb,…' in the same order, and behind them those that mean no label"
+        )
     found = sorted({value for file in _some(files) for value in torch.unique(read_mask(file)).tolist()})
     known = set(range(len(classes))) | {_IGNORED}
     if not classes:
@@ -97,6 +116,20 @@ def mask_ids(files: Sequence[Path], classes: Sequence[str]) -> MaskIds:
             f"masks hold also {few(list(map(str, sorted(strange))), 30)}. Name all classes in the order of their ids"
         )
     return MaskIds(None, "")
+
+
+def _meaning(files: Sequence[Path], classes: Sequence[str], colours: Sequence[str]) -> dict[str, list[list[int]]]:
+    """The colours of each class, tried on some masks."""
+    if len(colours) < len(classes) or len(classes) < 2:
+        raise ConfigError(f"colours: got {len(colours)} for {len(classes)} classes, expected one for each class")
+    owners = [*classes, *[IGNORE] * (len(colours) - len(classes))]
+    meaning: dict[str, list[list[int]]] = {}
+    for owner, colour in zip(owners, colours, strict=True):
+        meaning.setdefault(owner, []).append(list(colour_of(colour)))
+    known = MaskColours(meaning, DatasetSpec(classes))
+    for file in _some(files):
+        known.read(file)
+    return meaning
 
 
 def _some(files: Sequence[Path]) -> Sequence[Path]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from residual_ssl.commands.own_data.classification import described_classes
 from residual_ssl.commands.own_data.segmentation import Described, described_masks
 from residual_ssl.commands.own_data.validation import wanted
 from residual_ssl.commands.own_data.written import write_kept, yaml_text
+from residual_ssl.data import write_coco_masks
 from residual_ssl.data.splits.lists import list_text
 from residual_ssl.errors import ConfigError
 
@@ -25,13 +26,15 @@ class OwnData:
 
     Attributes:
         images: folder of images; without ``masks``, of a folder for each class.
-        masks: folder of masks, of the images' stems, or with one ending more: ``road_mask.png`` of ``road.jpg``. Images
-            without one are unlabelled.
+        masks: folder of masks, of the images' stems, or with one ending more, ``road_mask.png`` of ``road.jpg``; or
+            COCO annotations, a JSON file of polygons and run lengths, of which masks are drawn. Images without one are
+            unlabelled.
         classes: names, in the order of the ids in the masks; for class folders none means all folders.
         labelled: number of labelled images, a text file that lists them, or ``"all"``.
         validation: what to measure on: a share below 1 or a number of the images with labels, ``"none"``, or a folder
-            like ``images``. None for a fifth, as far as ``labelled`` leaves some.
-        validation_masks: folder of the masks of a folder of validation images.
+            like ``images``, or a text file that lists images. None for a fifth, as far as ``labelled`` leaves some.
+        validation_masks: folder of the masks of a folder of validation images, or their COCO annotations.
+        colours: where masks hold colours: ``#rrggbb`` of each class, then those of points without a label.
         unlabelled: folder with further images for the pool.
         name: of the data set among the choices; None for that of the folder.
     """
@@ -42,6 +45,7 @@ class OwnData:
     labelled: str = "all"
     validation: str | None = None
     validation_masks: str | None = None
+    colours: Sequence[str] = ()
     unlabelled: str | None = None
     name: str | None = None
 
@@ -77,6 +81,7 @@ def write_choices(data: OwnData, config_dir: str | Path | None = None, command: 
     """
     folder = Path("configs" if config_dir is None else config_dir)
     name = _name(data)
+    data, drawn = _with_drawn_masks(data, folder / "masks" / name)
     found = _described(data, _labelled(data.labelled))
     dataset = found.dataset
     lists = (folder / "lists" / name).absolute()
@@ -105,12 +110,28 @@ def write_choices(data: OwnData, config_dir: str | Path | None = None, command: 
     ]
     written = ", ".join(str(folder / group / f"{name}.yaml") for group in _SHADOWED)
     rows = [
+        *drawn,
         *found.remarks,
         ("written", written + (f", {folder / 'lists' / name}" if found.lists else "")),
         *[("kept", f"{path}, which said something else") for path in kept if path is not None],
         ("next time", f"{use} …"),
     ]
     return WrittenChoices(name, folder, "\n".join(f"{title:>20}  {text}" for title, text in rows))
+
+
+def _with_drawn_masks(data: OwnData, folder: Path) -> tuple[OwnData, list[tuple[str, str]]]:
+    """The data with masks in place of COCO annotations, drawn into folders; and what is to be said of them."""
+    remarks = []
+    for which in ("masks", "validation_masks"):
+        given = getattr(data, which)
+        if given is None or Path(given).suffix.lower() != ".json":
+            continue
+        place = folder if which == "masks" else folder.with_name(f"{folder.name}_validation")
+        drawn = write_coco_masks(given, place, classes=data.classes)
+        data = replace(data, classes=drawn.classes, **{which: str(place)})
+        others = f", {drawn.left_out} of other categories left out" if drawn.left_out else ""
+        remarks.append(("annotations", f"{drawn.objects} objects of {given} in {drawn.masks} masks, {place}{others}"))
+    return data, remarks
 
 
 def _labelled(labelled: str) -> int | str | Path:
@@ -125,14 +146,23 @@ def _labelled(labelled: str) -> int | str | Path:
 
 
 def _described(data: OwnData, labelled: int | str | Path) -> Described:
-    validation = wanted(data.validation)
+    validation: int | float | str | Path = wanted(data.validation)
+    if isinstance(validation, str) and Path(validation).is_file():
+        validation = Path(validation).expanduser().absolute()
     if data.masks is None:
         if data.validation_masks is not None:
             raise ConfigError("validation_masks: got a folder without masks for the training images; give --masks too")
         given = data.validation is not None
         return described_classes(data.images, data.classes, labelled, validation, data.unlabelled, given=given)
     return described_masks(
-        data.images, data.masks, data.classes, labelled, validation, data.validation_masks, data.unlabelled
+        data.images,
+        data.masks,
+        data.classes,
+        labelled,
+        validation,
+        data.validation_masks,
+        data.unlabelled,
+        data.colours,
     )
 
 

@@ -38,9 +38,10 @@ def described_masks(
     masks: str,
     classes: Sequence[str],
     labelled: int | str | Path,
-    validation: int | float | str,
+    validation: int | float | str | Path,
     validation_masks: str | None,
     unlabelled: str | None,
+    colours: Sequence[str] = (),
 ) -> Described:
     """Describe folders of images and masks; see :class:`~residual_ssl.commands.own_data.OwnData`."""
     if isinstance(validation, str) != (validation_masks is not None):
@@ -59,7 +60,7 @@ def described_masks(
     pairs = scanned.all()
     names = {path: path.relative_to(root).as_posix() for path in pairs}
     with_mask = [path for path, mask in pairs.items() if mask is not None]
-    ids = mask_ids([mask for mask in pairs.values() if mask is not None], classes)
+    ids = mask_ids([mask for mask in pairs.values() if mask is not None], classes, colours)
     sizes = image_sizes(list(pairs))
     if not sizes:
         raise DataError(f"images: none of the {len(pairs)} files in {images} can be read as an image")
@@ -75,9 +76,13 @@ def described_masks(
         dataset["validation"] = {"images": below(root, validation), "masks": below(root, str(validation_masks))}
         measured = f"{validation} to measure on"
     else:
-        spared = left - (labelled if isinstance(labelled, int) else 1)
-        free = [name for path in with_mask if (name := names[path]) not in taken]
-        kept = set(held_out(free, number_of(validation, left), spared))
+        if isinstance(validation, Path):
+            listed = scanned.listed(read_list(validation), str(validation))
+            kept = {path.relative_to(root).as_posix() for path in listed}
+        else:
+            spared = left - (labelled if isinstance(labelled, int) else 1)
+            free = [name for path in with_mask if (name := names[path]) not in taken]
+            kept = set(held_out(free, number_of(validation, left), spared))
         left -= len(kept)
         dataset["validation"] = {**train, "list": "validation"} if kept else None
         if kept:
@@ -91,6 +96,9 @@ def described_masks(
         dataset["unlabelled_images"] = below(root, unlabelled)
     if replacements is not None:
         dataset["mask_paths"] = replacements
+    if ids.colours is not None:
+        dataset["mask_colours"] = ids.colours
+        dataset["palette"] = [ids.colours[name][0] for name in classes]
     if ids.label_map is not None:
         dataset["label_map"] = ids.label_map
     dataset |= segmentation_settings(sizes)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from residual_ssl.data.images import exif_orientation, read_image, read_mask
 from residual_ssl.data.samples import Sample, check_same_size, check_upright
+from residual_ssl.data.segmentation.mask_colours import MaskColours
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import ListEntry
 
@@ -21,16 +22,20 @@ class FolderSamples:
         pairs: image file → mask file, or None.
         spec: gives the masks' ids their meaning.
         root: names of samples are relative to it.
+        colours: meaning of the colours in masks; None where masks hold ids.
 
     Raises on reading:
         DataError, MissingDataError: a file that cannot be read, a mask of another size than its image, ids outside the
             specification.
     """
 
-    def __init__(self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path) -> None:
+    def __init__(
+        self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path, colours: MaskColours | None = None
+    ) -> None:
         self._pairs = tuple(pairs.items())
         self._spec = spec
         self._root = root
+        self._colours = colours
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -46,7 +51,9 @@ class FolderSamples:
     def mask(self, index: int) -> Tensor | None:
         """The class ids of a sample, without reading its image; None where it has none."""
         path = self._pairs[index][1]
-        return None if path is None else self._spec.encode(read_mask(path), str(path))
+        if path is None:
+            return None
+        return self._spec.encode(read_mask(path), str(path)) if self._colours is None else self._colours.read(path)
 
     def files(self, index: int) -> tuple[Path, Path | None]:
         """The image file of a sample and its mask file, if it has one."""
