@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -73,7 +74,7 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--masks", metavar="FOLDER", help="masks, of the names of their images; or a COCO file (.json)")
     group.add_argument("--classes", metavar="A,B,…", help="names of the classes, in the order of the ids in the masks")
     group.add_argument("--colours", metavar="#…,#…", help="of the classes in the masks, where these hold no ids")
-    group.add_argument("--labelled", default="all", metavar="N", help="labelled images: a number, a list, or all")
+    group.add_argument("--labelled", metavar="N", help="labelled images: a number, a list, or all (all)")
     group.add_argument(
         "--validation",
         metavar="SHARE",
@@ -90,7 +91,7 @@ def chosen(options: argparse.Namespace) -> tuple[list[str], str | Path | None]:
     Raises:
         InvalidInputError: own images and a data set of the configuration; an option of own images without them.
     """
-    own = ("masks", "classes", "colours", "validation", "validation_masks", "unlabelled", "name")
+    own = ("masks", "classes", "colours", "labelled", "validation", "validation_masks", "unlabelled", "name")
     if options.images is None:
         if given := [name for name in own if getattr(options, name) is not None]:
             raise InvalidInputError(f"--{given[0].replace('_', '-')}: got it without --images, the folder of images")
@@ -103,11 +104,11 @@ def chosen(options: argparse.Namespace) -> tuple[list[str], str | Path | None]:
         images=options.images,
         classes=_several(options.classes),
         colours=_several(options.colours),
-        labelled=options.labelled,
-        **{name: getattr(options, name) for name in own if name not in ("classes", "colours")},
+        labelled=options.labelled or "all",
+        **{name: getattr(options, name) for name in own if name not in ("classes", "colours", "labelled")},
     )
     written = write_choices(data, options.config_dir, command=f"residual-ssl {shlex.join(sys.argv[1:])}")
-    if not hidden(False):
+    if not hidden(False) and os.environ.get("RANK", "0") == "0":  # launchers of several processes number them
         print(written.text, file=sys.stderr, flush=True)
     return [f"experiment={written.name}", *options.overrides], written.config_dir
 

@@ -284,6 +284,7 @@ def test_ids_beyond_the_classes_are_named() -> None:
     [
         (["--images", "photos", "dataset=camvid"], "--images: got it with dataset=camvid, expected one of the two"),
         (["--masks", "masks"], "--masks: got it without --images"),
+        (["--labelled", "5", "dataset=camvid"], "--labelled: got it without --images"),
     ],
 )
 def test_own_images_stand_in_place_of_a_data_set(

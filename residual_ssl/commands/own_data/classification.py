@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from residual_ssl.commands.own_data.segmentation import NOTHING_HELD_OUT, Described, below
-from residual_ssl.commands.own_data.sizes import batches, classification_settings, image_sizes, middle_size
+from residual_ssl.commands.own_data.sizes import (
+    batches,
+    classification_settings,
+    image_sizes,
+    middle_size,
+    pretrained_hint,
+)
 from residual_ssl.commands.own_data.validation import held_out, number_of
 from residual_ssl.data import ClassFolders
 from residual_ssl.data.splits.lists import few, read_list
@@ -90,6 +96,7 @@ def described_classes(
     remarks = [
         ("images", f"{len(samples)} in {images}: {shares}{' …' if len(names) > _SHOWN else ''}; {measured}"),
         ("size", f"{height}×{width} (height×width, median), resized to {dataset['size']}"),
+        *pretrained_hint(sizes),
     ]
     return Described(dataset, batches(count, len(samples)), lists, remarks)
 

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from residual_ssl.commands.own_data.masks import mask_ids, mask_paths
-from residual_ssl.commands.own_data.sizes import batches, image_sizes, middle_size, segmentation_settings
+from residual_ssl.commands.own_data.sizes import (
+    batches,
+    image_sizes,
+    middle_size,
+    pretrained_hint,
+    segmentation_settings,
+)
 from residual_ssl.commands.own_data.validation import held_out, number_of
 from residual_ssl.data.segmentation.listing import FolderPair
 from residual_ssl.data.splits.lists import read_list
@@ -109,6 +115,7 @@ def described_masks(
         ("images", f"{len(pairs)} in {images}, {len(with_mask)} of them with a mask; {measured}"),
         ("size", f"{height}×{width} (height×width, median), crops of {crop}"),
         *([("masks", ids.remark)] if ids.remark else []),
+        *pretrained_hint(sizes),
     ]
     return Described(dataset, batches(count, pool), lists, remarks)
 

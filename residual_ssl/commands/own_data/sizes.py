@@ -17,6 +17,7 @@ _BLOCK = 32  # side of a TrustedMask cell, at that crop
 _WHOLE = 2_000_000  # pixels up to which an image is predicted in one pass
 _CLASSIFIED = 64  # side to which images are resized: what a network without pretraining learns in minutes
 _BATCH = 8
+_PHOTOGRAPH = 128
 
 
 def image_sizes(files: Sequence[Path], most: int = _LOOKED_AT) -> list[tuple[int, int]]:
@@ -84,6 +85,13 @@ def classification_settings(sizes: Sequence[tuple[int, int]]) -> dict[str, int]:
     """
     size = max(8, min(_CLASSIFIED, *middle_size(sizes)) // 8 * 8)
     return {"size": size, "padding": size // 8, "mask_block": size // 4}
+
+
+def pretrained_hint(sizes: Sequence[tuple[int, int]]) -> list[tuple[str, str]]:
+    """A remark for images large enough to be photographs: what they are learned better with."""
+    if min(middle_size(sizes)) < _PHOTOGRAPH:
+        return []
+    return [("network", 'small and from scratch, for a first try; "Your own images" in the README has pretrained ones')]
 
 
 def batches(labelled: int, unlabelled: int) -> dict[str, int]:
