@@ -72,7 +72,7 @@ def add_own_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--images", metavar="FOLDER", help="images; without --masks, in a folder for each class")
     group.add_argument("--masks", metavar="FOLDER", help="masks, of the names of their images; or a COCO file (.json)")
-    group.add_argument("--classes", metavar="A,B,…", help="names of the classes, in the order of the ids in the masks")
+    group.add_argument("--classes", metavar="A,B,…", help="classes in the order of their ids; ignore for no label")
     group.add_argument("--colours", metavar="#…,#…", help="of the classes in the masks, where these hold no ids")
     group.add_argument("--labelled", metavar="N", help="labelled images: a number, a list, or all (all)")
     group.add_argument(
@@ -107,7 +107,9 @@ def chosen(options: argparse.Namespace) -> tuple[list[str], str | Path | None]:
         labelled=options.labelled or "all",
         **{name: getattr(options, name) for name in own if name not in ("classes", "colours", "labelled")},
     )
-    written = write_choices(data, options.config_dir, command=f"residual-ssl {shlex.join(sys.argv[1:])}")
+    command = f"residual-ssl {shlex.join(sys.argv[1:])}"
+    own_model = any(one.startswith("model=") for one in options.overrides)
+    written = write_choices(data, options.config_dir, command, own_model=own_model)
     if not hidden(False) and os.environ.get("RANK", "0") == "0":  # launchers of several processes number them
         print(written.text, file=sys.stderr, flush=True)
     return [f"experiment={written.name}", *options.overrides], written.config_dir

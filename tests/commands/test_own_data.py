@@ -346,3 +346,18 @@ def test_lists_of_pascal_voc_say_what_is_labelled_and_measured_on() -> None:
     assert found["labelled"] == [f"JPEGImages/2007_{i}.jpg" for i in range(3)]
     assert found["validation"] == [f"JPEGImages/2007_{i}.jpg" for i in (3, 4)]
     assert found["unlabelled"] == [f"JPEGImages/2007_{i}.jpg" for i in (5, 6, 7)]
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(["ignore", "a", "b"], [255, 0]), (["a", "b", "ignore"], [0, 1])])
+def test_ids_named_ignore_mean_no_label(classes: list[str], expected: list[int]) -> None:
+    photographs()
+    source = source_of(OwnData("photos", "masks", classes, "4"))
+    assert source.spec.classes == ("a", "b")
+    assert sorted(source.labelled[0].mask.unique().tolist()) == sorted(expected)
+
+
+def test_photographs_get_a_word_on_networks_unless_one_was_chosen() -> None:
+    write_folders(Path("data"), train=4, validation=1, size=lambda _: (160, 200))
+    data = OwnData("data/train/images", "data/train/masks", ["ground", "box"])
+    assert "from scratch" in write_choices(data).text
+    assert "from scratch" not in write_choices(data, own_model=True).text

@@ -80,7 +80,8 @@ def mask_ids(files: Sequence[Path], classes: Sequence[str], colours: Sequence[st
 
     Args:
         files: masks.
-        classes: names of the classes; empty where the user gave none.
+        classes: names of the classes in the order of their ids, ``"ignore"`` for ids that mean no label; empty where
+            the user gave none.
         colours: ``#rrggbb`` of each class, then those of points without a label; empty for masks of ids.
 
     Raises:
@@ -103,7 +104,7 @@ def mask_ids(files: Sequence[Path], classes: Sequence[str], colours: Sequence[st
         named = ",".join(f"NAME{value}" for value in range(max((v for v in found if v != _IGNORED), default=1) + 1))
         raise ConfigError(
             f"classes: the masks hold the ids {few(list(map(str, found)), 30)}; name the classes in the order of their "
-            f"ids, --classes {named} (255 means no label)"
+            f"ids, --classes {named} (255 means no label, and so does an id that you name ignore)"
         )
     if len(classes) == 2 and 255 in found and 1 not in found and set(found) <= set(BINARY):
         return MaskIds(
@@ -113,20 +114,30 @@ def mask_ids(files: Sequence[Path], classes: Sequence[str], colours: Sequence[st
     if strange := set(found) - known:
         raise ConfigError(
             f"classes: got {len(classes)} names, {few(list(classes))}, which are the ids 0 to {len(classes) - 1}; the "
-            f"masks hold also {few(list(map(str, sorted(strange))), 30)}. Name all classes in the order of their ids"
+            f"masks hold also {few(list(map(str, sorted(strange))), 30)}. Name all in the order of their ids, "
+            "and those that mean no label ignore"
         )
-    return MaskIds(None, "")
+    if IGNORE not in classes:
+        return MaskIds(None, "")
+    names = named_classes(classes)
+    meaning = {number: _IGNORED if name == IGNORE else names.index(name) for number, name in enumerate(classes)}
+    return MaskIds({**meaning, _IGNORED: _IGNORED}, "")
+
+
+def named_classes(classes: Sequence[str]) -> list[str]:
+    """The classes without what means no label."""
+    return [name for name in classes if name != IGNORE]
 
 
 def _meaning(files: Sequence[Path], classes: Sequence[str], colours: Sequence[str]) -> dict[str, list[list[int]]]:
     """The colours of each class, tried on some masks."""
-    if len(colours) < len(classes) or len(classes) < 2:
+    if len(colours) < len(classes) or len(named_classes(classes)) < 2:
         raise ConfigError(f"colours: got {len(colours)} for {len(classes)} classes, expected one for each class")
     owners = [*classes, *[IGNORE] * (len(colours) - len(classes))]
     meaning: dict[str, list[list[int]]] = {}
     for owner, colour in zip(owners, colours, strict=True):
         meaning.setdefault(owner, []).append(list(colour_of(colour)))
-    known = MaskColours(meaning, DatasetSpec(classes))
+    known = MaskColours(meaning, DatasetSpec(named_classes(classes)))
     for file in _some(files):
         known.read(file)
     return meaning

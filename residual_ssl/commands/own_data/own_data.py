@@ -10,6 +10,7 @@ from pathlib import Path
 
 from residual_ssl.commands.own_data.classification import described_classes
 from residual_ssl.commands.own_data.segmentation import Described, described_masks
+from residual_ssl.commands.own_data.sizes import NETWORK
 from residual_ssl.commands.own_data.validation import wanted
 from residual_ssl.commands.own_data.written import write_kept, yaml_text
 from residual_ssl.data import write_coco_masks
@@ -29,7 +30,8 @@ class OwnData:
         masks: folder of masks, of the images' stems, or with one ending more, ``road_mask.png`` of ``road.jpg``; or
             COCO annotations, a JSON file of polygons and run lengths, of which masks are drawn. Images without one are
             unlabelled.
-        classes: names, in the order of the ids in the masks; for class folders none means all folders.
+        classes: names, in the order of the ids in the masks, ``"ignore"`` for ids that mean no label; for class folders
+            none means all folders.
         labelled: number of labelled images, a text file that lists them, or ``"all"``.
         validation: what to measure on: a share below 1 or a number of the images with labels, ``"none"``, or a folder
             like ``images``, or a text file that lists images. None for a fifth, as far as ``labelled`` leaves some.
@@ -65,7 +67,9 @@ class WrittenChoices:
     text: str
 
 
-def write_choices(data: OwnData, config_dir: str | Path | None = None, command: str = "") -> WrittenChoices:
+def write_choices(
+    data: OwnData, config_dir: str | Path | None = None, command: str = "", *, own_model: bool = False
+) -> WrittenChoices:
     """Write the configuration of one's own data: ``dataset/NAME.yaml``, ``experiment/NAME.yaml``, ``lists/NAME``.
 
     A file that says something else is kept beside the new one.
@@ -74,6 +78,7 @@ def write_choices(data: OwnData, config_dir: str | Path | None = None, command: 
         data: the folders.
         config_dir: folder of choices; None for ``configs``.
         command: that made them, for a comment.
+        own_model: whether the user chose a network, and needs no word on it.
 
     Raises:
         ConfigError: options that do not go together, classes that are not those in the masks.
@@ -95,7 +100,7 @@ def write_choices(data: OwnData, config_dir: str | Path | None = None, command: 
         else:
             dataset |= {f"{subset}_list": path for subset, path in paths.items()}
     base = "folders" if segmented else "class_folders"
-    said = [f"Own images of {data.images}, {len(data.classes or dataset['classes'])} classes."]
+    said = [f"Own images of {data.images}, {len(dataset['classes'])} classes."]
     said += [f"Written by: {command}"] if command else []
     use = f"residual-ssl train --config-dir {shlex.quote(str(folder))} experiment={name}"
     kept = [
@@ -111,7 +116,7 @@ def write_choices(data: OwnData, config_dir: str | Path | None = None, command: 
     written = ", ".join(str(folder / group / f"{name}.yaml") for group in _SHADOWED)
     rows = [
         *drawn,
-        *found.remarks,
+        *(row for row in found.remarks if not (own_model and row[0] == NETWORK)),
         ("written", written + (f", {folder / 'lists' / name}" if found.lists else "")),
         *[("kept", f"{path}, which said something else") for path in kept if path is not None],
         ("next time", f"{use} …"),

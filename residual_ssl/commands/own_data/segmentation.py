@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from residual_ssl.commands.own_data.masks import mask_ids, mask_paths
+from residual_ssl.commands.own_data.masks import mask_ids, mask_paths, named_classes
 from residual_ssl.commands.own_data.sizes import (
     batches,
     image_sizes,
@@ -70,7 +70,7 @@ def described_masks(
     sizes = image_sizes(list(pairs))
     if not sizes:
         raise DataError(f"images: none of the {len(pairs)} files in {images} can be read as an image")
-    dataset: dict[str, Any] = {"root": str(root), "classes": list(classes), "train": train}
+    dataset: dict[str, Any] = {"root": str(root), "classes": named_classes(classes), "train": train}
     lists: dict[str, list[str]] = {}
     left = len(with_mask)
     taken: set[str] = set()
@@ -104,7 +104,7 @@ def described_masks(
         dataset["mask_paths"] = replacements
     if ids.colours is not None:
         dataset["mask_colours"] = ids.colours
-        dataset["palette"] = [ids.colours[name][0] for name in classes]
+        dataset["palette"] = [ids.colours[name][0] for name in named_classes(classes)]
     if ids.label_map is not None:
         dataset["label_map"] = ids.label_map
     dataset |= segmentation_settings(sizes)

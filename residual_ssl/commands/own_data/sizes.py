@@ -19,6 +19,9 @@ _CLASSIFIED = 64  # side to which images are resized: what a network without pre
 _BATCH = 8
 _PHOTOGRAPH = 128
 
+#: Heading of the remark on networks.
+NETWORK = "network"
+
 
 def image_sizes(files: Sequence[Path], most: int = _LOOKED_AT) -> list[tuple[int, int]]:
     """(height, width) of image files as they are read, upright; of ``most`` of them, evenly spaced.
@@ -91,7 +94,7 @@ def pretrained_hint(sizes: Sequence[tuple[int, int]]) -> list[tuple[str, str]]:
     """A remark for images large enough to be photographs: what they are learned better with."""
     if min(middle_size(sizes)) < _PHOTOGRAPH:
         return []
-    return [("network", 'small and from scratch, for a first try; "Your own images" in the README has pretrained ones')]
+    return [(NETWORK, 'small and from scratch, for a first try; "Your own images" in the README has pretrained ones')]
 
 
 def batches(labelled: int, unlabelled: int) -> dict[str, int]:
