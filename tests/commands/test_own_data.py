@@ -12,6 +12,7 @@ from PIL import Image
 from residual_ssl import compose
 from residual_ssl.cli import main
 from residual_ssl.commands.own_data import OwnData, write_choices
+from residual_ssl.commands.own_data.own_data import default_folder
 from residual_ssl.commands.own_data.validation import held_out
 from residual_ssl.config.components import build
 from residual_ssl.data import read_list
@@ -361,3 +362,9 @@ def test_photographs_get_a_word_on_networks_unless_one_was_chosen() -> None:
     data = OwnData("data/train/images", "data/train/masks", ["ground", "box"])
     assert "from scratch" in write_choices(data).text
     assert "from scratch" not in write_choices(data, own_model=True).text
+
+
+def test_the_librarys_own_choices_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_folder() == Path("configs")
+    monkeypatch.chdir(Path(__file__).parents[2])
+    assert default_folder() == Path("my_configs")

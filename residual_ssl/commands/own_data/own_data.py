@@ -76,7 +76,7 @@ def write_choices(
 
     Args:
         data: the folders.
-        config_dir: folder of choices; None for ``configs``.
+        config_dir: folder of choices; None for :func:`default_folder`.
         command: that made them, for a comment.
         own_model: whether the user chose a network, and needs no word on it.
 
@@ -84,7 +84,7 @@ def write_choices(
         ConfigError: options that do not go together, classes that are not those in the masks.
         MissingDataError, DataError: folders that are not there or empty, masks of no image.
     """
-    folder = Path("configs" if config_dir is None else config_dir)
+    folder = default_folder() if config_dir is None else Path(config_dir)
     name = _name(data)
     data, drawn = _with_drawn_masks(data, folder / "masks" / name)
     found = _described(data, _labelled(data.labelled))
@@ -122,6 +122,14 @@ def write_choices(
         ("next time", f"{use} …"),
     ]
     return WrittenChoices(name, folder, "\n".join(f"{title:>20}  {text}" for title, text in rows))
+
+
+def default_folder() -> Path:
+    """``configs``; in the library's own repository, whose choices lie there, ``my_configs``."""
+    from residual_ssl import configs
+
+    folder = Path("configs")
+    return folder if folder.resolve() != Path(configs.__path__[0]).resolve() else Path("my_configs")
 
 
 def _with_drawn_masks(data: OwnData, folder: Path) -> tuple[OwnData, list[tuple[str, str]]]:
