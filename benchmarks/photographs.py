@@ -17,25 +17,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import random
-import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from classified import ANIMALS, PACS
 from datasets import Dataset, concatenate_datasets, load_dataset
-from recorded import (
-    MEMORY,
-    WARM_UP,
-    is_finished,
-    save,
-    saved_rows,
-    share,
-    spread,
-    table,
-    trained,
-    training_command_line,
-)
+from recorded import MEMORY, WARM_UP, is_finished, save, saved_rows, trained, training_command_line
+from scored import LABELS_ONLY, THRESHOLDS, scores_report
 
 from residual_ssl.runtime.provenance import portable
 
@@ -96,7 +85,6 @@ GROUNDS = {
         for share in (0, 20, 40, 60, 80, 100)
     },
 }
-THRESHOLDS = (0.5, 0.8, 0.95, 0.99)
 # Predictions are first brought to the class shares of the labelled ones.
 ALIGNED = ["selector=adamatch", f"++selector.momentum={MEMORY}", "~selector.rule"]
 SELECTORS = {
@@ -117,8 +105,6 @@ SELECTORS = {
     "aligned csl": [*ALIGNED, "+selector.rule={_target_:residual_ssl.ConvexSelector}"],
     "aligned .95": [*ALIGNED, "+selector.rule={_target_:residual_ssl.FixedThreshold,threshold:0.95}"],
 }
-LABELS_ONLY, HINDSIGHT = "labels only", "best threshold in hindsight"
-REFERENCES = (WARM_UP, LABELS_ONLY, "none", HINDSIGHT, "perfect filter", "oracle")
 SIZES = {"reduced": (200, 400), "full": (1000, 4000)}
 
 
@@ -261,13 +247,9 @@ def photographs_alone(folder: Path, ground: Ground, seed: int) -> Path:
 
 def report(rows: list[dict[str, Any]], size: str) -> str:
     """A table of all grounds, and one for each. Markdown."""
-    grounds = [ground for ground in GROUNDS if any(row["ground"] == ground for row in rows)]
-    scores = {ground: Scores([row for row in rows if row["ground"] == ground]) for ground in grounds}
-    lines = [f"# Selectors on photographs, {size} size", "", NOTE.format(*SIZES[size]), "", *summary(scores)]
-    for ground, found in scores.items():
-        about = GROUNDS[ground].about
-        lines += ["", f"## {ground}", "", f"{about[0].upper()}{about[1:]}.", "", *ground_table(found)]
-    return "\n".join([*lines, ""])
+    abouts = {name: ground.about for name, ground in GROUNDS.items()}
+    title, note = f"Selectors on photographs, {size} size", NOTE.format(*SIZES[size])
+    return scores_report(title, note, abouts, rows, list(SELECTORS), "accuracy")
 
 
 NOTE = (
@@ -280,69 +262,6 @@ NOTE = (
     "draws of the labels; the clean pools and those with a given share of others were run once, after it. It alone "
     "labels anew, by features: the ceilings of choosing among predicted labels are none for it."
 )
-
-
-class Scores:
-    """Accuracy on one ground, by selector and seed."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self.rows = rows
-        self.of: dict[str, dict[int, float]] = {}
-        for row in rows:
-            self.of.setdefault(row["selector"], {})[row["seed"]] = row["last"][row["metric"]]
-        fixed = [self.of.get(name, {}) for name in ("none", *(f"fixed {level}" for level in THRESHOLDS))]
-        complete = set.intersection(*(set(found) for found in fixed))
-        self.of[HINDSIGHT] = {seed: max(found[seed] for found in fixed) for seed in sorted(complete)}
-
-    def gains(self, selector: str, other: str = "none") -> list[float]:
-        """Differences by the seeds that both have."""
-        one, two = self.of.get(selector, {}), self.of.get(other, {})
-        return [one[seed] - two[seed] for seed in sorted(one) if seed in two]
-
-    def __iter__(self) -> Iterator[str]:
-        present = [name for name in (*REFERENCES, *SELECTORS) if self.of.get(name)]
-        return iter(dict.fromkeys(present))
-
-
-def sides(gains: Sequence[float]) -> int:
-    """1 where paired differences are above 0 by twice their standard error, -1 where they are below, else 0."""
-    if len(gains) < 2:
-        return 0
-    mean, error = statistics.mean(gains), statistics.stdev(gains) / len(gains) ** 0.5
-    return (mean > 2 * error) - (mean < -2 * error)
-
-
-def summary(scores: dict[str, Scores]) -> list[str]:
-    """Each selector over all grounds that it was run on."""
-    names = dict.fromkeys(name for found in scores.values() for name in found if name != WARM_UP)
-    cells = []
-    for name in names:
-        gains = {ground: found.gains(name) for ground, found in scores.items() if found.gains(name)}
-        if not gains:
-            continue
-        only = [statistics.mean(scores[ground].gains(name, LABELS_ONLY)) for ground in gains]
-        means = [statistics.mean(found) for found in gains.values()]
-        verdicts = [sides(found) for found in gains.values()]
-        cells.append(
-            [
-                *(name, str(len(gains)), f"{statistics.mean(means):+.1f}", f"{min(means):+.1f}", f"{min(only):+.1f}"),
-                *(str(verdicts.count(1)), str(verdicts.count(-1))),
-            ]
-        )
-    head = ("selector", "grounds", "− none, mean", "− none, worst", "− labels only, worst", "better", "worse")
-    return table(head, cells)
-
-
-def ground_table(scores: Scores) -> list[str]:
-    cells = []
-    for name in scores:
-        own = [row for row in scores.rows if row["selector"] == name]
-        values = list(scores.of[name].values())
-        gains = scores.gains(name) if name != WARM_UP else []
-        cells.append(
-            [name, str(len(values)), spread(values), spread(gains), share(own, "coverage"), share(own, "purity")]
-        )
-    return table(("selector", "seeds", "accuracy", "− none", "coverage %", "purity %"), cells)
 
 
 if __name__ == "__main__":

@@ -248,8 +248,8 @@ NOTE = (
     "batches; schedules (top_fraction, cbst, dars, u2pl, dash) stand half-way. Learned convex and constrained (its "
     "class shares bounded above alone) are fitted on held-out labels, which no other rule has. adamatch changes the "
     "labels too, not their order alone. Not here: "
-    "csl_cvxpylayers (the program of csl), reliable_regions (needs a background class), label_propagation (needs "
-    "features), STPlusPlusSelector (needs earlier states of the model){also}."
+    "csl_cvxpylayers (the program of csl), reliable_regions (needs a background class), label_propagation and "
+    "pooled_propagation (need features), STPlusPlusSelector (needs earlier states of the model){also}."
 )
 
 

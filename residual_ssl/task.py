@@ -40,6 +40,7 @@ class Task(ABC):
         choose_by: key of :meth:`summary` that picks the best checkpoint; larger is better. None: ``main_metric``. For a
             target domain without labels: a criterion that looks at none.
         input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
+        tiled: whether large inputs may be predicted in parts; False where the model sees every input at one size.
     """
 
     class_names: tuple[str, ...]
@@ -47,6 +48,7 @@ class Task(ABC):
     main_metric: str
     choose_by: str | None = None
     input_suffixes: tuple[str, ...] = ()
+    tiled: bool = True
 
     @property
     def num_classes(self) -> int:

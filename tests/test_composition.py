@@ -21,7 +21,7 @@ ALGORITHMS = [path.stem for path in sorted((CONFIGS / "algorithm").glob("*.yaml"
 EXPERIMENTS = [path.stem for path in sorted((CONFIGS / "experiment").glob("*.yaml"))]
 # Experiments of a kind bring the same task: what an algorithm refers to is there in all of them or in none.
 KINDS = {
-    "segmentation": ("ade20k", "camvid", "cityscapes", "coco", "digits", "pascal"),
+    "segmentation": ("ade20k", "camvid", "camvid_frozen", "cityscapes", "coco", "digits", "pascal"),
     "classification": (
         *("cifar10", "cifar100", "cifar100_vit", "cifar10_lt", "digits_classification", "eurosat_vit"),
         *("stl10", "stl10_vit", "svhn"),

@@ -27,6 +27,8 @@ from residual_ssl.selection import (
     ConstrainedConvexSelector,
     DistributionAlignment,
     FixedThreshold,
+    LabelPropagation,
+    PooledPropagation,
     ReliableRegions,
     selector_classes,
 )
@@ -98,6 +100,7 @@ def selectors(logits: Tensor, only: list[str] | None) -> dict[str, Selector]:
         "ConstrainedConvexSelector": lambda: ConstrainedConvexSelector(logits.shape[1]),
         "ReliableRegions": lambda: ReliableRegions(FixedThreshold()),
         "DistributionAlignment": lambda: DistributionAlignment(FixedThreshold()),
+        "PooledPropagation": lambda: PooledPropagation(FixedThreshold(), LabelPropagation()),
     }
     names = [name for name in selector_classes() if only is None or name in only]
     made: dict[str, Any] = {name: special.get(name, selector_classes()[name])() for name in names}

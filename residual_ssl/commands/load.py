@@ -156,7 +156,7 @@ class TrainedModel:
         found: list[Prediction | None] = []
         whole: list[Tensor] = []
         for sample in samples:
-            side = tile_side(sample, tile)
+            side = tile_side(self.task, sample, tile)
             if side is not None:
                 label, chosen = tiled_selection(self.task, self.network, self._selector, sample, side)
                 found.append(self._prediction(sample, label, chosen))

@@ -17,6 +17,7 @@ from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import ConfigError, IncompleteError, ResidualSSLError
 from residual_ssl.runtime.files import atomic_file
 from residual_ssl.selection import ConvexSelector, Selector
+from residual_ssl.task import Task
 
 _LISTED = 20
 
@@ -69,7 +70,7 @@ def predict(
     for file, name in zip(files, result_names(files), strict=True):
         try:
             sample = trained.task.read(file).to(trained.device)
-            side = tile_side(sample, tile)
+            side = tile_side(trained.task, sample, tile)
             if side is None:
                 logits = trained.task.predict(trained.model, sample.unsqueeze(0))
                 if logits.dim() == 2:
@@ -118,12 +119,14 @@ def judging_selector(trained: TrainedRun) -> Selector:
     return selector.to(trained.device).eval()
 
 
-def tile_side(sample: Tensor, tile: int | str | None) -> int | None:
-    """Side of the tiles for an input, None to predict it whole; ``tile`` as of :func:`predict`.
+def tile_side(task: Task, sample: Tensor, tile: int | str | None) -> int | None:
+    """Side of the tiles for an input of a task, None to predict it whole; ``tile`` as of :func:`predict`.
 
     Raises:
         ConfigError: another word than ``"auto"``.
     """
+    if not task.tiled:
+        return None
     if isinstance(tile, str):
         if tile != "auto":
             raise ConfigError(f"tile: got {tile!r}, expected a side in pixels, auto, or none")

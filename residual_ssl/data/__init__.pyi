@@ -17,7 +17,6 @@ from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
 from .images import resize_mask as resize_mask
-from .samples import OUTSIDE as OUTSIDE
 from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
@@ -29,6 +28,7 @@ from .segmentation.folders import ImageFolders as ImageFolders
 from .segmentation.hub import HuggingFaceSegmentation as HuggingFaceSegmentation
 from .segmentation.listing import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from .segmentation.mask_colours import MaskColours as MaskColours
+from .spec import OUTSIDE as OUTSIDE
 from .spec import DatasetSpec as DatasetSpec
 from .spec import default_palette as default_palette
 from .splits.class_counts import LongTail as LongTail

@@ -11,9 +11,6 @@ from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import DataError
 
-#: Mask id of unlabelled points known to belong to none of the classes: no pseudo-label is right there.
-OUTSIDE = -1
-
 
 class Sample(NamedTuple):
     """One image with what is known of it.
@@ -21,7 +18,7 @@ class Sample(NamedTuple):
     Attributes:
         image: uint8 ``(3, H, W)``, RGB.
         mask: int64 ``(H, W)``, class ids and the specification's ``ignore_index``, in unlabelled samples also
-            :data:`OUTSIDE`; None where no labels are known.
+            :data:`~residual_ssl.data.OUTSIDE`; None where no labels are known.
         name: unique within the dataset, fit for a file name after replacing ``/``.
     """
 

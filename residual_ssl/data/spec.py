@@ -12,6 +12,9 @@ from residual_ssl.errors import ConfigError, DataError, InvalidInputError
 
 Colour = tuple[int, int, int]
 
+#: Mask id of unlabelled points known to belong to none of the classes: no pseudo-label is right there.
+OUTSIDE = -1
+
 
 @dataclass(frozen=True, init=False)
 class DatasetSpec:
@@ -21,8 +24,10 @@ class DatasetSpec:
         classes: at least two unique names; the position of a name is its class id, 0 … K-1.
         palette: one ``(red, green, blue)`` in 0 … 255 for each class; None for :func:`default_palette`.
         ignore_index: the value of pixels that no loss and no metric counts; not one of 0 … K-1.
-        label_map: for mask files with ids of their own: raw id → class id or ``ignore_index``. It is complete: an id
-            that is not in it is an error. None where the files hold 0 … K-1 and ``ignore_index`` already.
+        label_map: for mask files with ids of their own: raw id → class id, ``ignore_index``, or :data:`OUTSIDE` for a
+            class that is none of these and is in the pool: labels and validation ignore it, and in the truth of
+            unlabelled images no pseudo-label is right there. It is complete: an id that is not in it is an error. None
+            where the files hold 0 … K-1 and ``ignore_index`` already.
 
     Attributes hold the same, as tuples and a dict; ``palette`` is always filled.
 
@@ -68,15 +73,16 @@ class DatasetSpec:
         """K, the number of classes; the ignored value is none of them."""
         return len(self.classes)
 
-    def encode(self, mask: Tensor, source: str) -> Tensor:
+    def encode(self, mask: Tensor, source: str, *, outside: bool = False) -> Tensor:
         """Class ids of a mask as it is in its file.
 
         Args:
             mask: raw ids, integer ``(H, W)``.
             source: the file that it came from, for the message.
+            outside: True keeps :data:`OUTSIDE`, as the truth of unlabelled images; False ignores it.
 
         Returns:
-            int64 ``(H, W)``, values in 0 … K-1 or ``ignore_index``.
+            int64 ``(H, W)``, values in 0 … K-1, ``ignore_index`` or, where asked for, :data:`OUTSIDE`.
 
         Raises:
             DataError: ids that the specification does not know.
@@ -104,6 +110,8 @@ class DatasetSpec:
                 f"{self.ignore_index}}} to ignore one, or correct the mask",
                 "ids",
             )
+        if not outside:
+            target[target == OUTSIDE] = self.ignore_index
         return target[position][where]
 
 
@@ -156,9 +164,10 @@ def _label_map_faults(ignore_index: int, label_map: Mapping[int, int] | None, co
     for raw, target in label_map.items():
         if not _is_id(raw):
             faults.append(f"label_map: got the raw id {raw!r}, expected an integer")
-        if not _is_id(target) or not (0 <= target < count or target == ignore_index):
+        if not _is_id(target) or not (0 <= target < count or target in (ignore_index, OUTSIDE)):
             faults.append(
-                f"label_map: {raw!r} → {target!r}, expected a class id 0 … {count - 1} or ignore_index {ignore_index}"
+                f"label_map: {raw!r} → {target!r}, expected a class id 0 … {count - 1}, ignore_index {ignore_index}, "
+                f"or {OUTSIDE} for a class that is none of these"
             )
     return faults
 

@@ -2,6 +2,7 @@ from .backbone import create_backbone as create_backbone
 from .backbone import create_classifier as create_classifier
 from .backbone import create_transformer as create_transformer
 from .classification_model import ClassificationModel as ClassificationModel
+from .convolutional_head import ConvolutionalHead as ConvolutionalHead
 from .deeplabv3plus import DeepLabV3Plus as DeepLabV3Plus
 from .dpt import DPT as DPT
 from .encoder_decoder import EncoderDecoder as EncoderDecoder
@@ -21,6 +22,7 @@ __all__ = [
     "DPT",
     "MLP",
     "ClassificationModel",
+    "ConvolutionalHead",
     "DeepLabV3Plus",
     "EncoderDecoder",
     "FeaturePerturbation",

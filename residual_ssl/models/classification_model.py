@@ -16,7 +16,7 @@ class ClassificationModel(EncoderDecoder):
         encoder: what ``encode`` runs; becomes the attribute ``encoder``.
         feature_dim: D, length of the vectors.
         num_classes: K ≥ 2.
-        freeze_batchnorm: see :class:`EncoderDecoder`, as for the branch of perturbed features.
+        freeze_batchnorm, freeze_encoder: see :class:`EncoderDecoder`, as for the branch of perturbed features.
 
     Raises:
         InvalidInputError: fewer than two classes.
@@ -32,8 +32,15 @@ class ClassificationModel(EncoderDecoder):
         torch.Size([5, 4])
     """
 
-    def __init__(self, encoder: nn.Module, feature_dim: int, num_classes: int, freeze_batchnorm: bool = False) -> None:
-        super().__init__(encoder, num_classes, freeze_batchnorm)
+    def __init__(
+        self,
+        encoder: nn.Module,
+        feature_dim: int,
+        num_classes: int,
+        freeze_batchnorm: bool = False,
+        freeze_encoder: bool = False,
+    ) -> None:
+        super().__init__(encoder, num_classes, freeze_batchnorm, freeze_encoder)
         self.feature_dim = feature_dim
         self.head = nn.Linear(feature_dim, num_classes)
 

@@ -35,6 +35,7 @@ class DeepLabV3Plus(SegmentationModel):
         weights: None for random ones, ``"imagenet"`` for timm's own, or the path of the backbone's state dict
             (``.safetensors`` or ``.pth``), with or without its classifier.
         freeze_batchnorm: keep the encoder's BatchNorm in eval mode, see :class:`SegmentationModel`.
+        freeze_encoder: train the decoder alone.
         decoder_channels: width of ASPP and fusion; None for an eighth of the backbone's last width, at least 128: 256
             for ResNet-50, -101 and Xception-65, 128 for ResNet-18 and MobileNetV2.
         backbone_options: further arguments of ``timm.create_model``.
@@ -62,6 +63,7 @@ class DeepLabV3Plus(SegmentationModel):
         output_stride: int = 16,
         weights: str | Path | None = None,
         freeze_batchnorm: bool = False,
+        freeze_encoder: bool = False,
         *,
         decoder_channels: int | None = None,
         backbone_options: Mapping[str, Any] | None = None,
@@ -71,7 +73,7 @@ class DeepLabV3Plus(SegmentationModel):
         if decoder_channels is not None and decoder_channels < 1:
             raise InvalidInputError(f"decoder_channels: got {decoder_channels}, expected at least 1, or None")
         encoder = create_backbone(backbone, output_stride=output_stride, weights=weights, options=backbone_options)
-        super().__init__(encoder, num_classes, freeze_batchnorm)
+        super().__init__(encoder, num_classes, freeze_batchnorm, freeze_encoder)
         info: Any = encoder.feature_info
         channels, strides = info.channels(), info.reduction()
         if _LOW_STRIDE not in strides or strides[-1] != output_stride:

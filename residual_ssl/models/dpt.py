@@ -63,9 +63,7 @@ class DPT(SegmentationModel):
         backbone_options: Mapping[str, Any] | None = None,
     ) -> None:
         encoder = create_transformer(backbone, weights=weights, options=backbone_options)
-        super().__init__(encoder, num_classes)
-        if freeze_encoder:
-            encoder.requires_grad_(False)
+        super().__init__(encoder, num_classes, freeze_encoder=freeze_encoder)
         depth, width = len(encoder.blocks), encoder.embed_dim
         if depth < 4:
             raise InvalidInputError(f"backbone: {backbone!r} has {depth} blocks, expected at least 4")

@@ -27,6 +27,7 @@ class EncoderDecoder(nn.Module, ABC):
         freeze_batchnorm: keep the BatchNorm layers *of the encoder* in eval mode, also under ``.train()``: running
             statistics are used and never move. Their affine parameters still learn. For fine-tuning from statistics
             that batches would not reproduce (weights converted from a network with folded BatchNorm, tiny batches).
+        freeze_encoder: the encoder learns nothing and stays in eval mode; all else of the model learns.
 
     Raises:
         InvalidInputError: fewer than two classes.
@@ -51,7 +52,9 @@ class EncoderDecoder(nn.Module, ABC):
 
     encoder: nn.Module
 
-    def __init__(self, encoder: nn.Module, num_classes: int, freeze_batchnorm: bool = False) -> None:
+    def __init__(
+        self, encoder: nn.Module, num_classes: int, freeze_batchnorm: bool = False, freeze_encoder: bool = False
+    ) -> None:
         super().__init__()
         if num_classes < 2:
             raise InvalidInputError(
@@ -60,6 +63,9 @@ class EncoderDecoder(nn.Module, ABC):
         self.encoder = encoder
         self.num_classes = num_classes
         self.freeze_batchnorm = freeze_batchnorm
+        self.freeze_encoder = freeze_encoder
+        if freeze_encoder:
+            encoder.requires_grad_(False)
         self.train()
 
     @abstractmethod
@@ -132,8 +138,10 @@ class EncoderDecoder(nn.Module, ABC):
         return self.decode([torch.cat(pair) for pair in zip(features, perturbed, strict=True)], size)
 
     def train(self, mode: bool = True) -> Self:
-        """Set train or eval mode; with ``freeze_batchnorm`` the encoder's BatchNorm layers stay in eval mode."""
+        """Set train or eval mode; what is frozen of the encoder stays in eval mode."""
         super().train(mode)
-        if self.freeze_batchnorm:
+        if self.freeze_encoder:
+            self.encoder.eval()
+        elif self.freeze_batchnorm:
             freeze_layers(self.encoder)
         return self

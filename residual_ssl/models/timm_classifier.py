@@ -25,6 +25,7 @@ class TimmClassifier(ClassificationModel):
         backbone_options: further arguments of ``timm.create_model``: ``{"img_size": 32, "patch_size": 2}``.
         freeze_batchnorm: keep the BatchNorm layers of the backbone in eval mode, also under ``.train()``, as
             :class:`~residual_ssl.models.EncoderDecoder` does: for batches of another kind than its statistics.
+        freeze_encoder: train the classifier alone.
 
     Raises:
         InvalidInputError: an unknown name, or arguments that it does not take.
@@ -48,9 +49,11 @@ class TimmClassifier(ClassificationModel):
         *,
         backbone_options: Mapping[str, Any] | None = None,
         freeze_batchnorm: bool = False,
+        freeze_encoder: bool = False,
     ) -> None:
         encoder: nn.Module = create_classifier(backbone, weights=weights, options=backbone_options)
-        super().__init__(encoder, encoder.num_features, num_classes, freeze_batchnorm)  # type: ignore[arg-type]
+        features: int = encoder.num_features  # type: ignore[assignment]
+        super().__init__(encoder, features, num_classes, freeze_batchnorm, freeze_encoder)
 
     def encode(self, x: Tensor) -> list[Tensor]:
         return [self.encoder(x)]

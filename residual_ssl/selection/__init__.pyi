@@ -12,6 +12,7 @@ from .convex.separation import reliability_weight as reliability_weight
 from .features import Features as Features
 from .features import prediction_features as prediction_features
 from .graph.label_propagation import LabelPropagation as LabelPropagation
+from .graph.pooled_propagation import PooledPropagation as PooledPropagation
 from .needs import Needs as Needs
 from .points.units import from_probabilities as from_probabilities
 from .selection import Selection as Selection
@@ -68,6 +69,7 @@ __all__ = [
     "LearnedConvexSelector",
     "Needs",
     "OracleSelector",
+    "PooledPropagation",
     "ReliableRegions",
     "STPlusPlusSelector",
     "Selection",

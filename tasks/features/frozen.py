@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,22 +24,19 @@ from residual_ssl.runtime.files import atomic_file
 from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.tasks.classification.geometry import FlipAndCrop
 from residual_ssl.tasks.features.task import FeatureTask
-from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from residual_ssl.tasks.frozen_network import FrozenNetwork, cache_folder
+from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD
 
-#: Environment variable with the folder of cached features; without it they lie in ~/.cache/residual_ssl/features.
-CACHE = "RESIDUAL_SSL_CACHE"
 _IMAGES_AT_ONCE = 32
 
 
-class FrozenBackbone:
+class FrozenBackbone(FrozenNetwork):
     """A timm network up to its pooled features, in evaluation mode and without gradients.
 
     Args:
         name: any model of timm, as ``"tf_efficientnet_lite0"`` or ``"vit_small_patch14_dinov2"``.
-        weights: as of :class:`~residual_ssl.models.TimmClassifier`; random ones come from a fixed seed.
         weak: size and weak augmentation of the images.
-        mean, std: normalisation of the input, of each channel in [0, 1].
-        backbone_options: further arguments of ``timm.create_model``.
+        weights, mean, std, backbone_options: as of :class:`~residual_ssl.tasks.frozen_network.FrozenNetwork`.
 
     Raises:
         InvalidInputError, MissingDataError, CheckpointError: as of :class:`~residual_ssl.models.TimmClassifier`.
@@ -61,37 +57,24 @@ class FrozenBackbone:
         std: Sequence[float] = IMAGENET_STD,
         backbone_options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name, weights, mean, std, backbone_options)
         self.weak = weak
-        self.weights = weights
-        self.normalisation = Normalisation(mean, std)
-        self.options = dict(backbone_options or {})
 
-    @cached_property
-    def network(self) -> nn.Module:
-        """The network, built at first use."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = create_classifier(self.name, weights=self.weights, options=self.options)
-        return network.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    def create(self) -> nn.Module:
+        return create_classifier(self.name, weights=self.weights, options=self.options)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Features, float32 ``(B, D)`` on the CPU, of images in [0, 1], ``(B, C, H, W)``."""
-        device = next(self.network.parameters()).device
-        features: Tensor = self.network(self.normalisation(images.to(device)))
+        features: Tensor = self.network(self.normalised(images))
         return features.float().cpu()
 
     def plain(self, image: Tensor) -> Tensor:
         """Features ``(1, D)`` of one image without augmentation."""
         return self.encode(self.weak.plain(image).unsqueeze(0))
 
-    def fingerprint(self) -> str:
-        """What the features depend on beside the images: the weights by their content, all settings."""
-        file = Path(self.weights) if self.weights is not None else None
-        content = hashlib.sha256(file.read_bytes()).hexdigest() if file is not None and file.is_file() else self.weights
-        normalised = (self.normalisation.mean, self.normalisation.std)
-        return repr((self.name, content, sorted(self.options.items()), self.weak, normalised))
+    def settings(self) -> tuple[Any, ...]:
+        return (self.weak, super().settings())
 
 
 class FrozenFeatures:
@@ -150,8 +133,7 @@ class FrozenFeatures:
             image = self._samples[index].image
             digest.update(f"{image.dtype} {tuple(image.shape)}".encode())
             digest.update(image.contiguous().numpy().tobytes())
-        folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "residual_ssl" / "features")
-        return folder / f"{digest.hexdigest()}.safetensors"
+        return cache_folder() / f"{digest.hexdigest()}.safetensors"
 
     def _computed(self) -> Tensor:
         # As many images at a time as a network for large ones has memory for, whatever the number of views.

@@ -1,4 +1,6 @@
 from .digit_scenes import DigitScenes as DigitScenes
+from .frozen import FrozenSegmentationTask as FrozenSegmentationTask
+from .frozen_maps import FrozenMaps as FrozenMaps
 from .geometry import WeakGeometry as WeakGeometry
 from .inference import Inference as Inference
 from .rare_classes import RareClassSampling as RareClassSampling
@@ -7,6 +9,8 @@ from .task import intersection_over_union as intersection_over_union
 
 __all__ = [
     "DigitScenes",
+    "FrozenMaps",
+    "FrozenSegmentationTask",
     "Inference",
     "RareClassSampling",
     "SegmentationTask",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
+from residual_ssl.data.samples import Samples
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.losses import labelled_cross_entropy
@@ -102,13 +103,18 @@ class SegmentationTask(Task):
 
     def labelled(self, seed: int) -> Dataset[Batch]:
         samples = self.source.labelled
-        entries = partial(labelled_entries, geometry=self.labelled_geometry, ignore_index=self.ignore_index)
-        data = TrainingSamples(samples, entries, seed, labelled=True)
+        data = self.training(samples, seed, labelled=True)
         return data if self._sampling is None else self._sampling(data, samples, self.num_classes, seed)
 
     def unlabelled(self, seed: int) -> Dataset[Batch]:
-        entries = partial(unlabelled_entries, geometry=self.geometry, ignore_index=self.ignore_index)
-        return TrainingSamples(self.source.unlabelled, entries, seed, labelled=False)
+        return self.training(self.source.unlabelled, seed, labelled=False)
+
+    def training(self, samples: Samples, seed: int, *, labelled: bool) -> TrainingSamples:
+        """A training set of samples of the source, under weak augmentation."""
+        geometry = self.labelled_geometry if labelled else self.geometry
+        entries = labelled_entries if labelled else unlabelled_entries
+        made = partial(entries, geometry=geometry, ignore_index=self.ignore_index)
+        return TrainingSamples(samples, made, seed, labelled=labelled)
 
     def validation(self) -> Dataset[Batch]:
         return EvaluationSamples(self.source.validation, partial(evaluation_entries, crop=self.inference.center_crop))

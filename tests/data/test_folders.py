@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from residual_ssl.data import DatasetSpec, ImageFolders, SegmentationSource
+from residual_ssl.data import OUTSIDE, DatasetSpec, ImageFolders, SegmentationSource
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 SPEC = DatasetSpec(["ground", "thing"], label_map={0: 0, 1: 1, 11: 255})
@@ -103,6 +103,18 @@ def test_unlabelled_truth_loads_masks_where_they_exist(root: Path) -> None:
     unlabelled = _folders(root, _write(root / "l.txt", "t0"), unlabelled_truth=True).unlabelled
     known = {unlabelled[i].name: unlabelled[i].mask is not None for i in range(len(unlabelled))}
     assert known == {f"train/t{i}.png": i != 5 for i in range(1, 10)}
+
+
+def test_a_hidden_class_is_known_in_the_truth_of_the_pool_alone(root: Path) -> None:
+    hidden = DatasetSpec(["ground", "other"], label_map={0: 0, 1: OUTSIDE, 11: 1})
+    folders = {"train": TRAIN, "validation": VALIDATION, "labelled": 3, "unlabelled_truth": True}
+    source = ImageFolders(root, hidden, **folders)
+    assert {mask_ids(source.labelled), mask_ids(source.validation)} == {(0, 1, 255)}
+    assert mask_ids(source.unlabelled) == (-1, 0, 1)
+
+
+def mask_ids(samples: Any) -> tuple[int, ...]:
+    return tuple(torch.cat([samples[i].mask.flatten() for i in range(len(samples))]).unique().tolist())
 
 
 def test_count_is_drawn_among_the_images_that_have_a_mask(root: Path) -> None:

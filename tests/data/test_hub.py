@@ -13,7 +13,7 @@ from PIL import Image
 
 from residual_ssl import compose, train
 from residual_ssl.cli import main
-from residual_ssl.data import DatasetSpec, HuggingFaceSegmentation, read_list
+from residual_ssl.data import OUTSIDE, DatasetSpec, HuggingFaceSegmentation, read_list
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 
 SPEC = DatasetSpec(["ground", "thing"], label_map={0: 0, 1: 1, 200: 255})
@@ -120,6 +120,13 @@ def test_masks_of_unlabelled_rows_are_never_opened_but_for_diagnostics(tmp_path:
     assert [found.unlabelled[i].mask for i in range(2)] == [None, None]
     with pytest.raises(DataError, match=r"^mask of train/000000: the mask cannot be read"):
         source(broken, listed, unlabelled_truth=True).unlabelled[0]
+
+
+def test_a_hidden_class_is_known_in_the_truth_of_the_pool_alone(files: dict[str, str]) -> None:
+    hidden = DatasetSpec(["ground", "corner"], label_map={0: 0, 1: OUTSIDE, 200: 1})
+    found = HuggingFaceSegmentation("parquet", hidden, 2, data_files=files, unlabelled_truth=True)
+    assert [found.labelled[0].mask.unique().tolist(), found.validation[0].mask.unique().tolist()] == [[0, 1, 255]] * 2
+    assert found.unlabelled[0].mask.unique().tolist() == [-1, 0, 1]
 
 
 def test_one_more_split_joins_the_unlabelled_and_needs_no_mask_column(files: dict[str, str], tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from residual_ssl.data import DatasetSpec, default_palette
+from residual_ssl.data import OUTSIDE, DatasetSpec, default_palette
 from residual_ssl.errors import ConfigError, DataError, InvalidInputError
 
 
@@ -58,6 +58,14 @@ def test_negative_raw_ids_can_be_mapped() -> None:
 def test_ignore_index_may_be_another_value() -> None:
     spec = DatasetSpec(["a", "b"], ignore_index=-100, label_map={0: 0, 1: 1, 9: -100})
     assert spec.encode(torch.tensor([[0, 9]]), "m.png").tolist() == [[0, -100]]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_a_class_that_is_none_of_the_asked_for_is_ignored_but_in_the_truth_of_the_pool(dtype: torch.dtype) -> None:
+    spec = DatasetSpec(["a", "b"], label_map={0: 0, 1: OUTSIDE, 2: 1, 3: 255})
+    mask = torch.tensor([[0, 1, 2, 3]], dtype=dtype)
+    assert spec.encode(mask, "m.png").tolist() == [[0, 255, 1, 255]]
+    assert spec.encode(mask, "m.png", outside=True).tolist() == [[0, -1, 1, 255]]
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])

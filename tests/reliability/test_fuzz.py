@@ -26,7 +26,7 @@ from residual_ssl.engine.records.run_log import LOG_NAME, read_log
 from residual_ssl.errors import ResidualSSLError
 from residual_ssl.perturbations import CutMix
 from residual_ssl.runtime import checkpoint
-from residual_ssl.selection import FixedThreshold, selector_classes
+from residual_ssl.selection import FixedThreshold, LabelPropagation, selector_classes
 
 pytestmark = [
     *([pytest.mark.slow] if os.environ.get("HYPOTHESIS_PROFILE") == "long" else []),
@@ -37,6 +37,7 @@ CLASSES = 3
 ARGUMENTS = {
     "ConstrainedConvexSelector": (CLASSES,),
     "DistributionAlignment": (FixedThreshold(0.5),),
+    "PooledPropagation": (FixedThreshold(0.5), LabelPropagation()),
     "ReliableRegions": (FixedThreshold(0.5),),
 }
 SHAPES = st.sampled_from([(), (0,), (1,), (7,), (2, 3), (0, 4), (3, 2, 2)])

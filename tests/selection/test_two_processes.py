@@ -51,7 +51,13 @@ RULES: dict[str, Selector] = {
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
 # Their state comes from fit or fit_pool, which every process calls on the same data.
-FITTED = {"ConformalSelector", "ConstrainedConvexSelector", "LabelPropagation", "LearnedConvexSelector"}
+FITTED = {
+    "ConformalSelector",
+    "ConstrainedConvexSelector",
+    "LabelPropagation",
+    "LearnedConvexSelector",
+    "PooledPropagation",
+}
 
 
 def test_no_rule_with_memory_is_forgotten() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from residual_ssl.data.samples import OUTSIDE
+from residual_ssl.data.spec import OUTSIDE
 from residual_ssl.data.splits.lists import few
 from residual_ssl.data.splits.spellings import composed
 from residual_ssl.errors import ConfigError, ResidualSSLWarning

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from residual_ssl.data.classification.classified import ClassifiedSamples, ClassifiedSubset, JoinedSamples
-from residual_ssl.data.samples import OUTSIDE
+from residual_ssl.data.spec import OUTSIDE
 from residual_ssl.data.splits.class_counts import LongTail, equal_counts, first_of_each, shuffled_by_class
 from residual_ssl.data.splits.lists import check_disjoint, few, read_list
 from residual_ssl.errors import ConfigError, DataError

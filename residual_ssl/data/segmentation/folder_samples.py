@@ -23,6 +23,7 @@ class FolderSamples:
         spec: gives the masks' ids their meaning.
         root: names of samples are relative to it.
         colours: meaning of the colours in masks; None where masks hold ids.
+        outside: as of :meth:`DatasetSpec.encode`.
 
     Raises on reading:
         DataError, MissingDataError: a file that cannot be read, a mask of another size than its image, ids outside the
@@ -30,12 +31,19 @@ class FolderSamples:
     """
 
     def __init__(
-        self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path, colours: MaskColours | None = None
+        self,
+        pairs: Mapping[Path, Path | None],
+        spec: DatasetSpec,
+        root: Path,
+        *,
+        colours: MaskColours | None = None,
+        outside: bool = False,
     ) -> None:
         self._pairs = tuple(pairs.items())
         self._spec = spec
         self._root = root
         self._colours = colours
+        self._outside = outside
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -53,7 +61,9 @@ class FolderSamples:
         path = self._pairs[index][1]
         if path is None:
             return None
-        return self._spec.encode(read_mask(path), str(path)) if self._colours is None else self._colours.read(path)
+        if self._colours is not None:
+            return self._colours.read(path)
+        return self._spec.encode(read_mask(path), str(path), outside=self._outside)
 
     def files(self, index: int) -> tuple[Path, Path | None]:
         """The image file of a sample and its mask file, if it has one."""

@@ -138,9 +138,9 @@ class ImageFolders:
         if not unlabelled_truth:
             unlabelled_pairs = dict.fromkeys(unlabelled_pairs)
         colours = None if mask_colours is None else MaskColours(mask_colours, spec)
-        self.labelled = FolderSamples(labelled_pairs, spec, self.root, colours)
-        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, colours)
-        self.validation = FolderSamples(validation_pairs, spec, self.root, colours)
+        self.labelled = FolderSamples(labelled_pairs, spec, self.root, colours=colours)
+        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, colours=colours, outside=True)
+        self.validation = FolderSamples(validation_pairs, spec, self.root, colours=colours)
 
     def _scan(self, folders: Folders) -> FolderPair:
         found = FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)

@@ -79,7 +79,8 @@ class HuggingFaceSegmentation:
         if unlabelled is not None:
             rest += _rows(path, unlabelled, options, image, mask if unlabelled_truth else None)
         self.labelled = RowSamples([row for row in pool if row in chosen], spec)
-        self.unlabelled = RowSamples(rest if unlabelled_truth else [row.without_mask() for row in rest], spec)
+        pool_rows = rest if unlabelled_truth else [row.without_mask() for row in rest]
+        self.unlabelled = RowSamples(pool_rows, spec, outside=True)
         held_out = [] if validation is None else _rows(path, validation, options, image, mask)
         _check_masks("validation", held_out)
         self.validation = RowSamples(held_out, spec)

@@ -49,15 +49,17 @@ class RowSamples:
     Args:
         rows: the samples, in order.
         spec: gives the masks' ids their meaning.
+        outside: as of :meth:`DatasetSpec.encode`.
 
     Raises on reading:
         DataError, MissingDataError: a cell that holds no readable image, a mask of another size than its image or with
             colours instead of ids, ids outside the specification.
     """
 
-    def __init__(self, rows: Sequence[Row], spec: DatasetSpec) -> None:
+    def __init__(self, rows: Sequence[Row], spec: DatasetSpec, *, outside: bool = False) -> None:
         self._rows = tuple(rows)
         self._spec = spec
+        self._outside = outside
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -78,7 +80,8 @@ class RowSamples:
         if row.masks is None:
             return None
         name = f"mask of {row.name}"
-        return self._spec.encode(read_mask(cell_file(row.masks[row.index], name), name), name)
+        raw = read_mask(cell_file(row.masks[row.index], name), name)
+        return self._spec.encode(raw, name, outside=self._outside)
 
     def entry(self, index: int, /) -> ListEntry:
         """The line of a sample in a split list: its name alone."""

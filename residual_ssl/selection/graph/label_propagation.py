@@ -10,7 +10,7 @@ from torch import Tensor
 from residual_ssl.errors import InvalidInputError, NotFittedError
 from residual_ssl.runtime.arguments import Count, InnerShare, PositiveShare, checked
 from residual_ssl.selection.features import JudgedPoints
-from residual_ssl.selection.graph.neighbours import nearest, spread
+from residual_ssl.selection.graph.neighbours import kernel_average, nearest, spread
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
 
@@ -18,6 +18,9 @@ _STATE = ("center", "axes", "nodes", "propagated", "reach")
 # A point's label is the mean over so many nodes, the weights being their cosines to a power that all but singles out a
 # node that is the point itself.
 _ASKED, _SHARPNESS = 3, 20
+_KERNEL_SHARPNESS = 40.0
+# What a class has at least that labels do not reach, as against 1 on average.
+_LEAST = 1e-6
 
 
 class LabelPropagation(Selector):
@@ -134,15 +137,44 @@ class LabelPropagation(Selector):
                 "fit_pool(features, labels, pool, num_classes), or load the state_dict of a fitted one"
             )
 
+    def propagated_at(self, features: Tensor, logits: Tensor) -> Tensor:
+        """Q of the neighbourhood of each point of a batch, with one total for each class; float32 ``(B, K, *S)``, > 0.
+
+        For other selectors that judge by it: a mean over all nodes, where :meth:`forward` asks the nearest ones.
+
+        Args:
+            features: ``(B, D, *S)``.
+            logits: ``(B, K, *S)``, of which the shape alone matters.
+
+        Raises:
+            InvalidInputError: features or a number of classes other than those that :meth:`fit_pool` was given.
+        """
+        x = self._embedded(features.detach(), logits)
+        with torch.autocast(features.device.type, enabled=False):
+            found = kernel_average(x, self.nodes, self._scaled(self.propagated), _KERNEL_SHARPNESS)
+        return rearrange(found.clamp(min=_LEAST), "(b s) k -> b k s", b=len(logits)).reshape_as(logits)
+
+    def _scaled(self, found: Tensor) -> Tensor:
+        """The same total for each class, on average 1 a node."""
+        total = self.propagated.mean(0).clamp(min=torch.finfo(torch.float32).tiny)
+        return found / total
+
     def judge(self, points: JudgedPoints, logits: Tensor, features: Tensor) -> Selection:
         found = self._asked(features.detach(), logits)
-        total = self.propagated.sum(0).clamp(min=torch.finfo(torch.float32).tiny)
-        label = rearrange((found / total).argmax(1), "(b s) -> b s", b=len(logits)).view_as(points.label)
+        label = rearrange(self._scaled(found).argmax(1), "(b s) -> b s", b=len(logits)).view_as(points.label)
         reached = (found.amax(1) >= self.reach).view_as(points.valid)
         return self.select(points._replace(label=label), reached)
 
     def _asked(self, features: Tensor, logits: Tensor) -> Tensor:
         """Q at the points of a batch, float32 ``(B·S, K)``."""
+        x = self._embedded(features, logits)
+        with torch.autocast(features.device.type, enabled=False):
+            cosines, places = nearest(x, self.nodes, min(_ASKED, len(self.nodes)))
+            weight = cosines.clamp(min=1e-3).pow(_SHARPNESS).unsqueeze(2)
+            return (weight * self.propagated[places]).sum(1) / weight.sum(1)
+
+    def _embedded(self, features: Tensor, logits: Tensor) -> Tensor:
+        """Features in the main axes, of length 1, float32 ``(B·S, axes)``."""
         expected = (len(logits), len(self.center), *logits.shape[2:])
         if tuple(features.shape) != expected or logits.shape[1] != self.propagated.shape[1]:
             raise InvalidInputError(
@@ -151,10 +183,7 @@ class LabelPropagation(Selector):
             )
         with torch.autocast(features.device.type, enabled=False):
             x = rearrange(features, "b d ... -> (b ...) d").float().nan_to_num()
-            x = F.normalize((x - self.center) @ self.axes)
-            cosines, places = nearest(x, self.nodes, min(_ASKED, len(self.nodes)))
-            weight = cosines.clamp(min=1e-3).pow(_SHARPNESS).unsqueeze(2)
-            return (weight * self.propagated[places]).sum(1) / weight.sum(1)
+            return F.normalize((x - self.center) @ self.axes)
 
     def extra_repr(self) -> str:
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Similarities of so many pairs are in memory at a time.
@@ -33,6 +34,20 @@ def nearest(x: Tensor, among: Tensor, count: int, *, itself: bool = True) -> tup
             cosines.diagonal(start).fill_(-torch.inf)
         found.append(cosines.topk(count, dim=1))
     return torch.cat([values for values, _ in found]), torch.cat([places for _, places in found])
+
+
+def kernel_average(x: Tensor, nodes: Tensor, values: Tensor, sharpness: float) -> Tensor:
+    """Mean of the values ``(M, K)`` of nodes ``(M, D)`` at each row of ``x`` ``(N, D)``, float ``(N, K)``.
+
+    The weight of a node is ``exp(sharpness · cosine)``: attention, in blocks that never hold all N·M pairs.
+
+    Args:
+        x, nodes: rows of length 1.
+    """
+    width = max(x.shape[1], values.shape[1])  # the fast implementation wants keys and values of one width
+    query, key, value = (F.pad(part, (0, width - part.shape[1]))[None, None] for part in (x, nodes, values))
+    mean: Tensor = F.scaled_dot_product_attention(query, key, value, scale=sharpness)
+    return mean[0, 0, :, : values.shape[1]]
 
 
 def spread(start: Tensor, x: Tensor, *, neighbours: int, alpha: float) -> Tensor:
