@@ -7,6 +7,7 @@ from .commands.load import load as load
 from .commands.predict import predict as predict
 from .config.allowed_targets import allow as allow
 from .config.composition import compose as compose
+from .engine import Callbacks as Callbacks
 from .engine import RunResult as RunResult
 from .engine import train as train
 from .errors import ResidualSSLError as ResidualSSLError
@@ -25,6 +26,7 @@ __version__: str
 
 __all__ = [
     "Algorithm",
+    "Callbacks",
     "ConvexSelector",
     "EMATeacher",
     "Features",

@@ -66,8 +66,8 @@ def test_trainings_shown_with_a_pool_compose(page: Path) -> None:
 
 
 def test_every_command_shown_is_one() -> None:
-    from residual_ssl.cli import _parser
+    from residual_ssl.cli import command_parser
 
     shown = re.findall(r"^    residual-ssl (\w+)", README, re.M)
-    known = _parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    known = command_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     assert set(shown) == set(known)  # type: ignore[arg-type]

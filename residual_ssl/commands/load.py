@@ -18,9 +18,9 @@ from torch import Tensor
 from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.input_files import input_files
 from residual_ssl.commands.predict import judging_selector, tile_side
+from residual_ssl.commands.prediction.tiled import tiled_selection
+from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.commands.share import fetched, push_to_hub, share
-from residual_ssl.commands.tiled import tiled_selection
-from residual_ssl.commands.written_files import WrittenFiles
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.runtime.files import atomic_file, write_json

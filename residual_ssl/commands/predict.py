@@ -10,9 +10,9 @@ from torch import Tensor
 
 from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.input_files import input_files, result_names
-from residual_ssl.commands.prediction_table import TABLE_NAME, write_table
-from residual_ssl.commands.tiled import SIDE, WHOLE, tiled_selection
-from residual_ssl.commands.written_files import WrittenFiles
+from residual_ssl.commands.prediction.prediction_table import TABLE_NAME, write_table
+from residual_ssl.commands.prediction.tiled import SIDE, WHOLE, tiled_selection
+from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import ConfigError, IncompleteError, ResidualSSLError
 from residual_ssl.runtime.files import atomic_file

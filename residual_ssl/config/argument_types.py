@@ -95,6 +95,31 @@ def _expected(hint: Any, value: Any) -> str | None:
     return None
 
 
+def expectation(hint: Any) -> str:
+    """What an annotation asks for, in words; empty where nothing is known of it.
+
+    Example:
+        >>> expectation(int | None), expectation(Literal["paper", "released"]), expectation(object)
+        ('a whole number or null', 'paper or released', '')
+    """
+    origin = get_origin(hint)
+    if origin is Annotated:
+        ranges = [one.expected for one in hint.__metadata__ if hasattr(one, "expected")]
+        return ranges[0] if ranges else expectation(get_args(hint)[0])
+    if origin in (Union, types.UnionType):
+        parts = [expectation(option) for option in get_args(hint)]
+        return " or ".join(dict.fromkeys(parts)) if all(parts) else ""
+    if origin is Literal:
+        return " or ".join(map(str, get_args(hint)))
+    if hint in (None, type(None)):
+        return "null"
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if (origin or hint) in _LISTS:
+        return f"a list{_of([item for item in get_args(hint) if item is not Ellipsis])}"
+    return "a mapping" if (origin or hint) in _MAPPINGS else ""
+
+
 def _plain_only(hint: Any) -> bool:
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     plain = [get_args(option)[0] if get_origin(option) is Annotated else option for option in options]

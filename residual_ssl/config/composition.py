@@ -6,13 +6,14 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from residual_ssl.config.choice_folders import choice_folders
 from residual_ssl.config.overrides import plain_overrides, quoted, unknown_key
-from residual_ssl.errors import ConfigError, MissingDataError, ResidualSSLError
+from residual_ssl.errors import ConfigError, ResidualSSLError
 
 _GROUPS = "residual_ssl.configs"
 _ROOTS = ("root", "source_root", "pool", "images_root")
@@ -45,8 +46,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         >>> config["steps"], config["algorithm"]["selector"]["threshold"]
         (10, 0.95)
     """
-    overrides = plain_overrides(_SPLIT.sub(_split, override) for override in overrides)
-    overrides += _replaced_length(overrides)
+    overrides = typed_overrides(overrides)
     plain, choices = _composed("train", overrides, config_dir)
     if plain["run_dir"] is None:
         names = [choices["algorithm"], *([choices["selector"]] if plain["algorithm"].get("selector") else [])]
@@ -58,6 +58,12 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
     for group in ("dataset", "model", "selector", "loss", "mix", *_DOMAINS):
         plain.pop(group, None)
     return plain
+
+
+def typed_overrides(overrides: Sequence[str]) -> list[str]:
+    """Overrides in Hydra's grammar, of overrides as they were typed, with what they imply."""
+    plain = plain_overrides(_SPLIT.sub(_split, override) for override in overrides)
+    return plain + _replaced_length(plain)
 
 
 def _make_roots_absolute(config: Any) -> None:
@@ -91,9 +97,7 @@ def compose_choice(
         >>> compose_choice("selector", "fixed_threshold", ["threshold=0.9"])
         {'_target_': 'residual_ssl.FixedThreshold', 'threshold': 0.9}
     """
-    from residual_ssl import configs
-
-    folders = [Path(configs.__path__[0]), *([] if config_dir is None else [_existing(config_dir)])]
+    folders = choice_folders(config_dir)
     names = sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
     if name not in names:
         close = difflib.get_close_matches(name, names, 1, cutoff=0.5)
@@ -116,7 +120,7 @@ def _composed(
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    composed = _known_keys_composed(name, list(overrides), config_dir)
+    composed = known_keys_composed(name, list(overrides), config_dir)
     choices = dict(composed.hydra.runtime.choices)
     composed = OmegaConf.masked_copy(composed, [key for key in composed if key not in ("hydra", "published")])
     raw = OmegaConf.to_container(composed, resolve=False)
@@ -130,7 +134,7 @@ def _composed(
     return plain, choices
 
 
-def _known_keys_composed(name: str | None, overrides: list[str], config_dir: str | Path | None) -> Any:
+def known_keys_composed(name: str | None, overrides: list[str], config_dir: str | Path | None) -> Any:
     """Hydra's composition of overrides; of keys that do not exist all are named."""
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
@@ -165,26 +169,33 @@ def _hydra_composed(name: str | None, overrides: list[str], config_dir: str | Pa
     from hydra import initialize_config_module
     from hydra.core.global_hydra import GlobalHydra
 
-    if config_dir is not None:
-        location = quoted(f"file://{_existing(config_dir).resolve()}")
-        overrides = [*overrides, f"hydra.searchpath=[{location}]"]
+    overrides = [*overrides, *search_path(config_dir)]
     GlobalHydra.instance().clear()
     with initialize_config_module(_GROUPS, version_base="1.3"):
         composed = hydra_compose(name, overrides=overrides, return_hydra_config=True)
-        published = _published(composed)
+        published = published_overrides(composed)
         if published:  # before what the user says, which has the last word
             composed = hydra_compose(name, overrides=[*published, *overrides], return_hydra_config=True)
     return composed
 
 
-def _existing(config_dir: str | Path) -> Path:
-    if not Path(config_dir).is_dir():
-        raise MissingDataError(f"config_dir: got {config_dir}, no such folder")
-    return Path(config_dir)
+def search_path(config_dir: str | Path | None) -> list[str]:
+    """The override that tells Hydra the further folders of choices; none where there are none."""
+    _, *further = choice_folders(config_dir)
+    places = ",".join(quoted(f"file://{folder.resolve()}") for folder in further)
+    return [f"hydra.searchpath=[{places}]"] if places else []
 
 
-def _published(composed: Any) -> list[str]:
-    """Overrides of the rules under ``published`` that hold for the choices made: ``when`` one name matches, ``set``.
+def published_overrides(composed: Any) -> list[str]:
+    """Overrides of the published rules that hold."""
+    values: dict[str, Any] = {}
+    for rule in published_rules(composed):
+        values |= rule["set"]
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+
+
+def published_rules(composed: Any) -> list[dict[str, Any]]:
+    """Rules under ``published`` that hold for the choices made: ``when`` one name of each matches.
 
     Papers choose crops, schedules and losses by data set, algorithm and model; an experiment says so in one list, of
     which later rules win.
@@ -195,12 +206,11 @@ def _published(composed: Any) -> list[str]:
         return []
     rules: Any = OmegaConf.to_container(composed.published, resolve=False)
     made = {**composed.hydra.runtime.choices, "split": composed.dataset.get("split")}
-    values: dict[str, Any] = {}
-    for rule in rules:
-        conditions: Mapping[str, list[str]] = rule["when"]
-        if all(any(fnmatch(str(made.get(name)), one) for one in names) for name, names in conditions.items()):
-            values |= rule["set"]
-    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+    return [
+        rule
+        for rule in rules
+        if all(any(fnmatch(str(made.get(name)), one) for one in names) for name, names in rule["when"].items())
+    ]
 
 
 def _replaced_length(overrides: Sequence[str]) -> list[str]:

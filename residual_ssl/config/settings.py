@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -48,6 +48,8 @@ class Settings:
         snapshots: checkpoints of the weights to keep along the run, ``snapshot-1.pt`` …, evenly spread, the last step's
             among them.
         log_every: steps between log rows; metrics are means over them.
+        trackers: where the rows of ``log.jsonl`` go as well: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``,
+            ``"trackio"`` and what else accelerate has.
         workers: data loading processes for each training set.
         precision: ``"no"`` (float32), ``"bf16"`` or ``"fp16"`` (with loss scaling, on a GPU).
         device: ``"auto"`` or ``"cpu"``.
@@ -82,6 +84,7 @@ class Settings:
     checkpoint_every: str | int | None = "10min"
     snapshots: int = 0
     log_every: int = 10
+    trackers: Sequence[str] = ("tensorboard",)
     workers: int = 0
     precision: str = "no"
     device: str = "auto"
@@ -149,6 +152,9 @@ def _text_faults(config: Mapping[str, Any]) -> list[str]:
     for name in ("sync_batchnorm", "dry_run"):
         if not isinstance(config.get(name, False), bool):
             found.append(f"{name}: got {config[name]!r}, expected true or false")
+    trackers = config.get("trackers", ())
+    if not isinstance(trackers, list | tuple) or not all(isinstance(name, str) for name in trackers):
+        found.append(f"trackers: got {trackers!r}, expected a list of names: [tensorboard,mlflow], or [] for none")
     if config.get("precision", "no") not in _PRECISIONS:
         found.append(f'precision: got {config["precision"]!r}, expected one of {", ".join(_PRECISIONS)} (quote "no")')
     if config.get("schedule", "polynomial") not in _SCHEDULES:

@@ -12,6 +12,7 @@ from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
 from .classification.poisoned import GridTrigger as GridTrigger
 from .classification.poisoned import PoisonedPool as PoisonedPool
 from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
+from .classification.unlabelled_folder import UnlabelledFolder as UnlabelledFolder
 from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
@@ -23,10 +24,13 @@ from .samples import Sample as Sample
 from .samples import Samples as Samples
 from .samples import SegmentationSource as SegmentationSource
 from .samples import StoredSample as StoredSample
+from .segmentation.coco_masks import CocoMasks as CocoMasks
+from .segmentation.coco_masks import write_coco_masks as write_coco_masks
 from .segmentation.folder_samples import FolderSamples as FolderSamples
 from .segmentation.folders import ImageFolders as ImageFolders
 from .segmentation.hub import HuggingFaceSegmentation as HuggingFaceSegmentation
 from .segmentation.listing import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .segmentation.mask_colours import MaskColours as MaskColours
 from .spec import OUTSIDE as OUTSIDE
 from .spec import DatasetSpec as DatasetSpec
 from .spec import default_palette as default_palette
@@ -54,6 +58,7 @@ __all__ = [
     "ClassifiedSample",
     "ClassifiedSamples",
     "ClassifiedSubset",
+    "CocoMasks",
     "DatasetSpec",
     "FeatureArrays",
     "FolderSamples",
@@ -68,6 +73,7 @@ __all__ = [
     "ListEntry",
     "ListedSamples",
     "LongTail",
+    "MaskColours",
     "PoisonedPool",
     "RawRows",
     "Sample",
@@ -76,6 +82,7 @@ __all__ = [
     "SplitReport",
     "StoredSample",
     "TorchvisionImages",
+    "UnlabelledFolder",
     "WithLabelledPool",
     "check_disjoint",
     "class_ids",
@@ -92,4 +99,5 @@ __all__ = [
     "resize_image",
     "resize_mask",
     "table_rows",
+    "write_coco_masks",
 ]

@@ -13,18 +13,20 @@ from accelerate import PartialState
 from residual_ssl.config.components import TARGET
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine import training
+from residual_ssl.engine.callbacks import Callbacks
 from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.records.run_files import snapshot_name
 from residual_ssl.errors import ConfigError
 from residual_ssl.runtime.files import copy_file
 from residual_ssl.runtime.seeds import mixed_seed
 
+_NONE = Callbacks()
 PREVIOUS, SNAPSHOTS = "previous", "previous snapshots"
 _CHOICES = ("best", "random")
 _COPIED = ("best.pt", "log.jsonl", "config.json", "effective.json", "result.json", "last.pt")
 
 
-def train(config: Mapping[str, Any]) -> RunResult:
+def train(config: Mapping[str, Any], *, callbacks: Callbacks = _NONE) -> RunResult:
     """Train as a configuration says; a run found in ``run_dir`` is continued, a finished one only reported.
 
     Under ``torchrun`` or ``accelerate launch`` the same call trains on all processes.
@@ -38,6 +40,7 @@ def train(config: Mapping[str, Any]) -> RunResult:
             before, ``"previous snapshots"`` for the list of its snapshots. A stage with several names is a choice
             among these, by ``stage_choice``: ``"best"`` trains all and goes on from the best on the validation set
             (GIST), ``"random"`` draws one by the seed (RIST).
+        callbacks: functions to call on the way, see :class:`residual_ssl.engine.Callbacks`.
 
     Returns:
         The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without metrics, and no file; of
@@ -49,7 +52,8 @@ def train(config: Mapping[str, Any]) -> RunResult:
     """
     stages = stages_of(config)
     if not stages:
-        return training.train({key: value for key, value in config.items() if key not in ("stages", "stage_choice")})
+        whole = {key: value for key, value in config.items() if key not in ("stages", "stage_choice")}
+        return training.train(whole, callbacks)
     previous: RunResult | None = None
     for number, candidates in enumerate(stages, 1):
         names = list(candidates)
@@ -58,7 +62,7 @@ def train(config: Mapping[str, Any]) -> RunResult:
         results = []
         for name in names:
             settings: dict[str, Any] = candidates[name] if previous is None else _filled(candidates[name], previous)
-            results.append(training.train({**settings, "run_dir": f"{config['run_dir']}/{number}-{name}"}))
+            results.append(training.train({**settings, "run_dir": f"{config['run_dir']}/{number}-{name}"}, callbacks))
         if config.get("dry_run"):
             return results[0]
         previous = max(results, key=lambda result: result.score)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from residual_ssl.config.durations import seconds_of
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine.agreement import Agreement
+from residual_ssl.engine.callbacks import Callbacks
 from residual_ssl.engine.dry_run import dry_run
 from residual_ssl.engine.evaluation import NonFiniteLogitsError, evaluated
 from residual_ssl.engine.interruption import StopRequested, stop_requests
@@ -22,25 +23,30 @@ from residual_ssl.engine.records.collapse import CollapseWatch
 from residual_ssl.engine.records.divergence import SkippedSteps, check_loss, diverged, network_error, skipped_error
 from residual_ssl.engine.records.metrics import RunningMeans
 from residual_ssl.engine.records.result import RunResult, missing_metrics_note, training_metrics
-from residual_ssl.engine.records.resume import BEST, processes_by_step, stored_run, warn_of_lost_best
+from residual_ssl.engine.records.resume import BEST, LAST, processes_by_step, stored_run, warn_of_lost_best
 from residual_ssl.engine.records.run_files import RunFiles, snapshot_name
 from residual_ssl.engine.records.run_log import RunLog
+from residual_ssl.engine.records.trackers import opened_log
 from residual_ssl.engine.setup.devices import gpu_memory_gib, is_main_process
 from residual_ssl.engine.setup.effective import EFFECTIVE_NAME
 from residual_ssl.engine.setup.prepared import PreparedRun, prepare
 from residual_ssl.engine.setup.unreadable import SkippedSamples
 from residual_ssl.runtime.files import write_json
+from residual_ssl.runtime.progress import steps_bar
 from residual_ssl.runtime.run_lock import run_lock
 from residual_ssl.selection import TrustAll
 
+_NONE = Callbacks()
 
-def train(config: Mapping[str, Any]) -> RunResult:
+
+def train(config: Mapping[str, Any], callbacks: Callbacks = _NONE) -> RunResult:
     """Train as a configuration says; a run found in ``run_dir`` is continued, a finished one only reported.
 
     Under ``torchrun`` or ``accelerate launch`` the same call trains on all processes.
 
     Args:
         config: the keys of :class:`residual_ssl.config.settings.Settings`, as plain values.
+        callbacks: functions to call on the way.
 
     Returns:
         The result, which also lies in ``run_dir/result.json``. With ``dry_run`` one without metrics, and no file.
@@ -63,7 +69,7 @@ def train(config: Mapping[str, Any]) -> RunResult:
     with run_lock(run_dir) if is_main_process() else nullcontext():
         stored = stored_run(settings)  # whoever held the lock may have gone on in the meantime
         # Everything is built and all data opened before anything is written: what is lacking is said first.
-        return Run(prepare(settings, stored), stored).train()
+        return Run(prepare(settings, stored), stored, callbacks).train()
 
 
 class Run:
@@ -72,9 +78,13 @@ class Run:
     Args:
         prepared: everything built.
         stored: the checkpoint that it was built from, None at the start.
+        callbacks: functions to call on the way.
     """
 
-    def __init__(self, prepared: PreparedRun, stored: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, prepared: PreparedRun, stored: Mapping[str, Any] | None = None, callbacks: Callbacks = _NONE
+    ) -> None:
+        self._callbacks = callbacks
         self.prepared = prepared
         self.settings = prepared.settings
         self.run_dir = Path(prepared.settings.run_dir)
@@ -91,14 +101,9 @@ class Run:
         self._agreement = Agreement(None if timeout is None else seconds_of(timeout))
         self._agreement.check_same(self.step, "the step to continue from")
         self._main: bool = prepared.accelerator.is_main_process
-        selector = getattr(prepared.algorithm, "selector", None)
-        self._watch = CollapseWatch(
-            prepared.data.steps,
-            self.settings.warmup_steps,
-            isinstance(selector, TrustAll),
-            prepared.task.class_names,
-            self._main,
-        )
+        trusts_all = isinstance(getattr(prepared.algorithm, "selector", None), TrustAll)
+        warmup, names = self.settings.warmup_steps, prepared.task.class_names
+        self._watch = CollapseWatch(prepared.data.steps, warmup, trusts_all, names, self._main)
 
     def train(self) -> RunResult:
         """Run the steps that are left."""
@@ -108,15 +113,8 @@ class Run:
             write_json(self.run_dir / EFFECTIVE_NAME, self._effective)
         prepared.show_effective(self.step)
         self._watch.rates(prepared.effective["learning_rates"])
-        log = RunLog(self.run_dir, self.step) if self._main else None
-        progress = tqdm(
-            total=prepared.data.steps,
-            initial=self.step,
-            disable=not self._main,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-            dynamic_ncols=True,
-            desc=self.run_dir.name,
-        )
+        log = opened_log(self.settings, self.step, self._callbacks) if self._main else None
+        progress = steps_bar(self.run_dir.name, self.step, prepared.data.steps, shown=self._main)
         try:
             with stop_requests() as requested:
                 self._requested = requested
@@ -251,6 +249,8 @@ class Run:
         if better:
             self._files.write_weights(BEST, network)
         self._save_last()
+        if self._main:
+            self._callbacks.on_evaluation(self.step, found.metrics, self.run_dir / LAST)
 
     def _stop_if_asked(self) -> None:
         if self._agreement.any(self._requested.is_set(), f"the evaluation after step {self.step}"):
@@ -289,6 +289,7 @@ class Run:
         )
         if self._main:
             result.write(asdict(self.settings))
+            self._callbacks.on_end(result)
         return result
 
     def _score(self) -> dict[str, str]:

@@ -45,13 +45,23 @@ def create_backbone(
     """
     if output_stride not in (8, 16, 32):
         raise InvalidInputError(f"output_stride: got {output_stride}, expected 8, 16 or 32")
-    return _create(
-        name,
-        weights,
-        {"features_only": True, "output_stride": output_stride, **(options or {})},
-        "a convolutional backbone with feature maps and dilation, e.g. resnet50, resnet101, resnet101s, xception65 or "
-        "mobilenetv2_100",
+    backbone = _create(
+        name, weights, {"features_only": True, "output_stride": output_stride, **(options or {})}, _DILATED
     )
+    # Older versions of timm take the argument also for backbones that do nothing with it.
+    feature_info: Any = backbone.feature_info
+    if output_stride < 32 and (reached := feature_info.reduction()[-1]) != output_stride:
+        raise InvalidInputError(
+            f"backbone: {name!r} cannot be built with output stride {output_stride}, it has {reached}; expected "
+            f"{_DILATED}"
+        )
+    return backbone
+
+
+_DILATED = (
+    "a convolutional backbone with feature maps and dilation, e.g. resnet50, resnet101, resnet101s, xception65 or "
+    "mobilenetv2_100"
+)
 
 
 def create_transformer(

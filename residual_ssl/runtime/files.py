@@ -67,7 +67,17 @@ def write_text(path: Path, text: str, what: str = "file", error: type[ResidualSS
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON as of :func:`atomic_file`; numbers that are not finite, which JSON does not have, become null."""
-    write_text(path, json.dumps(_strict(content), indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """JSON of plain values, paths as text and numbers that are not finite as null.
+
+    Example:
+        >>> json_text({"miou": float("nan")})
+        '{\\n  "miou": null\\n}\\n'
+    """
+    return json.dumps(_strict(content), indent=2, allow_nan=False) + "\n"
 
 
 def copy_file(source: Path, path: Path) -> None:
@@ -143,4 +153,6 @@ def _strict(content: Any) -> Any:
         return {key: _strict(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [_strict(value) for value in content]
+    if isinstance(content, Path):
+        return str(content)
     return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -111,7 +111,7 @@ class _Formula(NamedTuple):
     released: bool
     scaled: bool
 
-    def __call__(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    def values(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         confidence = 1 / (1 + first)
         mean = first / self.others  # m / c
         if self.others == 1:
@@ -133,7 +133,7 @@ def _judged(logits: Tensor, valid: Tensor | None, formula: _Formula) -> JudgedPo
     x = torch.where(finite.unsqueeze(1), x, torch.zeros_like(x))
     top, label = x.max(dim=1, keepdim=True)
     odds = (x - top).exp().scatter(1, label, 0.0)  # p_k / c for k ≠ y
-    confidence, dispersion = formula(odds.sum(dim=1), odds.square().sum(dim=1))
+    confidence, dispersion = formula.values(odds.sum(dim=1), odds.square().sum(dim=1))
     nothing = torch.zeros_like(confidence)
     return JudgedPoints(
         torch.where(valid, confidence, nothing),
@@ -152,7 +152,7 @@ def _judged_in_blocks(logits: Tensor, valid: Tensor | None, formula: _Formula) -
     nothing = first.new_zeros(())
     columns = [torch.split(x.view(-1), _POINTS_AT_ONCE) for x in (first, second, valid.contiguous())]
     for confidence, dispersion, keep in zip(*columns, strict=True):
-        features = formula(confidence, dispersion)
+        features = formula.values(confidence, dispersion)
         torch.where(keep, features[0], nothing, out=confidence)
         torch.where(keep, features[1], nothing, out=dispersion)
     return JudgedPoints(first, second, label, valid, finite)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from residual_ssl.cli import main
-from residual_ssl.commands.choices import GROUPS, choices
+from residual_ssl.commands.catalogue.choices import GROUPS, choices
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from residual_ssl import ConvexSelector, FixedThreshold, predict, train
 from residual_ssl.cli import main
-from residual_ssl.commands.tiled import tiled_selection
+from residual_ssl.commands.prediction.tiled import tiled_selection
 from residual_ssl.config.components import build
 from residual_ssl.errors import ConfigError, IncompleteError
 

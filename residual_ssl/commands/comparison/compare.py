@@ -13,6 +13,7 @@ from tqdm import tqdm
 from residual_ssl.commands.comparison.predictions import PredictionBatch, Predictions
 from residual_ssl.diagnostics import RankingCurve, SelectionDiagnostics, SelectionMetrics
 from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.progress import hidden
 from residual_ssl.selection import OracleSelector, Selector, TrustAll
 from residual_ssl.selection.points.units import warn_of_probabilities
 
@@ -94,7 +95,7 @@ def compare(
     }
     known = 0
     parts = -(-len(predictions.logits) // batch)
-    for part in tqdm(predictions.batches(batch, device), total=parts, disable=None, desc="select"):
+    for part in tqdm(predictions.batches(batch, device), total=parts, disable=hidden(None), desc="select"):
         if not known and device.type != "cpu":  # there selectors warn themselves
             warn_of_probabilities(part.logits)
         known += int((part.labels != predictions.ignore_index).sum())

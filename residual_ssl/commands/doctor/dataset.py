@@ -20,6 +20,7 @@ from residual_ssl.config.composition import compose
 from residual_ssl.data.samples import files_of
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
 from residual_ssl.errors import ConfigError
+from residual_ssl.runtime.progress import hidden
 from residual_ssl.task import Task
 
 _RARE = 1e-4
@@ -82,7 +83,7 @@ def examine(
     count = min(os.cpu_count() or 1, 8) if workers is None else workers
     loader = DataLoader(samples, batch_size=8, num_workers=count, collate_fn=as_they_are)
     found: list[Examined] = []
-    with tqdm(total=len(samples), desc="doctor", unit=" samples", disable=None) as progress:
+    with tqdm(total=len(samples), desc="doctor", unit=" samples", disable=hidden(None)) as progress:
         for batch in loader:
             found += batch
             progress.update(len(batch))

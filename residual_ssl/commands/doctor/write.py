@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from residual_ssl.commands.doctor.dataset import Examination
 from residual_ssl.commands.doctor.findings import FAULTS, REMARKS, Finding
@@ -40,6 +41,11 @@ def examination_text(examination: Examination, out: Path | None = None) -> str:
     return "\n".join(lines)
 
 
+def examination_values(examination: Examination) -> dict[str, Any]:
+    """What was found as plain values, without the list of all files."""
+    return {name: value for name, value in asdict(examination).items() if name != "pairs"}
+
+
 def write_examination(examination: Examination, out: Path) -> None:
     """Write what was found to a folder: ``doctor.json``, ``doctor.txt``, and lists.
 
@@ -47,11 +53,10 @@ def write_examination(examination: Examination, out: Path) -> None:
     fault, where there are any.
     """
     out.mkdir(parents=True, exist_ok=True)
-    found = asdict(examination)
-    pairs = found.pop("pairs")
-    write_json(out / "doctor.json", found)
-    if pairs:
-        write_text(out / PAIRS, "".join("\t".join(row) + "\n" for row in [("subset", "image", "mask"), *pairs]))
+    write_json(out / "doctor.json", examination_values(examination))
+    if examination.pairs:
+        rows = [("subset", "image", "mask"), *examination.pairs]
+        write_text(out / PAIRS, "".join("\t".join(row) + "\n" for row in rows))
     write_text(out / "doctor.txt", examination_text(examination, out) + "\n")
     names = "".join(f"{name}\n" for name in examination.leave_out)
     if names or (out / LEAVE_OUT).exists():

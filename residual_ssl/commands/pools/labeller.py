@@ -16,7 +16,7 @@ from torch import Tensor
 from residual_ssl.commands.comparison.selectors import build_selectors
 from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.predict import judging_selector, tile_side
-from residual_ssl.commands.tiled import tiled_logits
+from residual_ssl.commands.prediction.tiled import tiled_logits
 from residual_ssl.data.pools import LabelledRow, PoolImage, quantised, table_of_rows
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import ConfigError, ResidualSSLError, ResidualSSLWarning
@@ -147,7 +147,7 @@ class PoolLabeller:
         for some, inputs in _batches(self._decoded(images, skipped), self.batch):
             try:
                 inputs = inputs.to(self.trained.device)
-                if tile_side(inputs[0], "auto") is None:
+                if tile_side(self.task, inputs[0], "auto") is None:
                     logits = self.task.predict(self.trained.model, inputs)
                 else:
                     logits = tiled_logits(self.task, self.trained.model, inputs[0])

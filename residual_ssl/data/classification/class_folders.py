@@ -20,7 +20,8 @@ class ClassFolders:
     Args:
         root: the data set's folder.
         classes: names of the classes, in the order of their ids. Images of other folders are of none of them.
-        folder: of one domain or subset, below ``root``, that holds a folder for each class.
+        folder: of one domain or subset, below ``root``, that holds a folder for each class; None for no samples, as of
+            a validation set that does not exist.
         listed: a text file of the images, by their paths below ``root``, one a line, in place of all files. A class is
             found by the folder of the path; an id in a second column, which DomainNet and the common lists of Office
             have, is not read.
@@ -43,12 +44,16 @@ class ClassFolders:
         self,
         root: str | Path,
         classes: Sequence[str],
-        folder: str = ".",
+        folder: str | None = ".",
         *,
         listed: str | Path | None = None,
         leave_out: str | Path | None = None,
     ) -> None:
         self._root = Path(root)
+        self._names: list[str] = []
+        self.labels: tuple[int | None, ...] = ()
+        if folder is None:
+            return
         directory = Path(os.path.normpath(self._root / folder))
         source = str(directory if listed is None else listed)
         left_out = frozenset() if leave_out is None else read_names(leave_out)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from residual_ssl.data.images import exif_orientation, read_image, read_mask
 from residual_ssl.data.samples import Sample, check_same_size, check_upright
+from residual_ssl.data.segmentation.mask_colours import MaskColours
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import ListEntry
 
@@ -21,6 +22,7 @@ class FolderSamples:
         pairs: image file → mask file, or None.
         spec: gives the masks' ids their meaning.
         root: names of samples are relative to it.
+        colours: meaning of the colours in masks; None where masks hold ids.
         outside: as of :meth:`DatasetSpec.encode`.
 
     Raises on reading:
@@ -29,11 +31,18 @@ class FolderSamples:
     """
 
     def __init__(
-        self, pairs: Mapping[Path, Path | None], spec: DatasetSpec, root: Path, *, outside: bool = False
+        self,
+        pairs: Mapping[Path, Path | None],
+        spec: DatasetSpec,
+        root: Path,
+        *,
+        colours: MaskColours | None = None,
+        outside: bool = False,
     ) -> None:
         self._pairs = tuple(pairs.items())
         self._spec = spec
         self._root = root
+        self._colours = colours
         self._outside = outside
 
     def __len__(self) -> int:
@@ -50,7 +59,11 @@ class FolderSamples:
     def mask(self, index: int) -> Tensor | None:
         """The class ids of a sample, without reading its image; None where it has none."""
         path = self._pairs[index][1]
-        return None if path is None else self._spec.encode(read_mask(path), str(path), outside=self._outside)
+        if path is None:
+            return None
+        if self._colours is not None:
+            return self._colours.read(path)
+        return self._spec.encode(read_mask(path), str(path), outside=self._outside)
 
     def files(self, index: int) -> tuple[Path, Path | None]:
         """The image file of a sample and its mask file, if it has one."""

@@ -9,6 +9,7 @@ from typing import cast
 
 from residual_ssl.data.segmentation.folder_samples import FolderSamples
 from residual_ssl.data.segmentation.listing import FolderPair, Pairs
+from residual_ssl.data.segmentation.mask_colours import Colours, MaskColours
 from residual_ssl.data.spec import DatasetSpec
 from residual_ssl.data.splits.lists import check_disjoint, draw_labelled, few, read_list, read_names
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
@@ -42,6 +43,8 @@ class ImageFolders:
         mask_paths: replacements that turn an image's path relative to ``root`` into its mask's, as
             ``{"images/": "annotations/", ".jpg": ".png"}``: where masks neither have their image's stem nor lie where
             the lists say, whose second column they overrule.
+        mask_colours: for masks in colours: class name → ``[red, green, blue]`` or several of them, ``"ignore"`` → those
+            without a label, see :class:`MaskColours`. None for masks of ids.
         leave_out: a text file of images that are in no subset, by their paths below ``root``, one a line, whether they
             are still there or not: as ``residual-ssl doctor`` writes it.
         seed: of the draw.
@@ -81,6 +84,7 @@ class ImageFolders:
         unlabelled_images: str | None = None,
         unlabelled_truth: bool = False,
         mask_paths: Mapping[str, str] | None = None,
+        mask_colours: Colours | None = None,
         leave_out: str | Path | None = None,
         seed: int = 0,
     ) -> None:
@@ -133,9 +137,10 @@ class ImageFolders:
         _check_masks("validation", validation_pairs)
         if not unlabelled_truth:
             unlabelled_pairs = dict.fromkeys(unlabelled_pairs)
-        self.labelled = FolderSamples(labelled_pairs, spec, self.root)
-        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, outside=True)
-        self.validation = FolderSamples(validation_pairs, spec, self.root)
+        colours = None if mask_colours is None else MaskColours(mask_colours, spec)
+        self.labelled = FolderSamples(labelled_pairs, spec, self.root, colours=colours)
+        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, colours=colours, outside=True)
+        self.validation = FolderSamples(validation_pairs, spec, self.root, colours=colours)
 
     def _scan(self, folders: Folders) -> FolderPair:
         found = FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
+
+#: First line of a list whose columns are separated by tabs alone.
+TABS = "# tab-separated"
 
 
 class ListEntry(NamedTuple):
@@ -23,7 +26,8 @@ class ListEntry(NamedTuple):
 def read_list(path: str | Path) -> list[ListEntry]:
     """Read a split list: one image per line, as a path or a stem, with its mask as an optional second column.
 
-    Columns are separated by white space, or by tabs alone in a line that has a tab, so that names may hold spaces.
+    Columns are separated by white space; by tabs alone in a line that has a tab, and in all lines of a file that begins
+    with the line ``# tab-separated``, so that names may hold spaces.
     Empty lines, lines that begin with ``#`` and a byte order mark are skipped; UTF-16 is read where one says so.
 
     Raises:
@@ -33,8 +37,13 @@ def read_list(path: str | Path) -> list[ListEntry]:
     Source: the lists of U2PL and UniMatch, ``JPEGImages/x.jpg SegmentationClass/x.png``.
     """
     entries = []
-    for number, line in _lines(path, "split list"):
-        columns = [c.strip() for c in line.strip().split("\t")] if "\t" in line.strip() else line.split()
+    lines = _lines(path, "split list", comments=True)
+    tabs = lines[:1] == [(1, TABS)]
+    for number, line in lines:
+        if line.lstrip().startswith("#"):
+            continue
+        by_tabs = tabs or "\t" in line.strip()
+        columns = [c.strip() for c in line.strip().split("\t")] if by_tabs else line.split()
         if len(columns) > 2:
             raise DataError(
                 f"{path}, line {number}: got {len(columns)} columns, {line.strip()!r}, expected `image` or `image mask`"
@@ -49,6 +58,23 @@ def read_list(path: str | Path) -> list[ListEntry]:
     return entries
 
 
+def list_text(names: Iterable[str]) -> str:
+    """A split list of images without masks, whose names may hold spaces.
+
+    Raises:
+        DataError: a name that no line can hold.
+
+    Example:
+        >>> list_text(["a/my house.jpg"])
+        '# tab-separated\\na/my house.jpg\\n'
+    """
+    lines = list(names)
+    for name in lines:
+        if name != name.strip() or name.startswith("#") or len(f"{name}.".splitlines()) > 1 or "\t" in name:
+            raise DataError(f"{name!r}: a list cannot hold this name (tab, line break, space or # at an end); rename")
+    return "".join(f"{line}\n" for line in [TABS, *lines])
+
+
 def read_names(path: str | Path) -> set[str]:
     """The names of samples in a text file, one a line, spaces and all; none in an empty file.
 
@@ -59,8 +85,8 @@ def read_names(path: str | Path) -> set[str]:
     return {line.strip() for _, line in _lines(path, "list of names")}
 
 
-def _lines(path: str | Path, what: str) -> list[tuple[int, str]]:
-    """The lines of a text file that are neither empty nor comments, with their numbers."""
+def _lines(path: str | Path, what: str, *, comments: bool = False) -> list[tuple[int, str]]:
+    """The lines of a text file that are not empty, with their numbers; comments left out or not."""
     try:
         content = Path(path).read_bytes()
         encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
@@ -69,8 +95,8 @@ def _lines(path: str | Path, what: str) -> list[tuple[int, str]]:
         raise MissingDataError(f"{path}: no such {what}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: the {what} cannot be read, {error}; expected UTF-8 text") from error
-    numbered = enumerate(lines, start=1)
-    return [(number, line) for number, line in numbered if line.strip() and not line.lstrip().startswith("#")]
+    filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    return filled if comments else [(number, line) for number, line in filled if not line.lstrip().startswith("#")]
 
 
 def draw_labelled(names: Collection[str], count: int, seed: int) -> list[str]:

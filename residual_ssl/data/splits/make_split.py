@@ -16,6 +16,7 @@ from residual_ssl.data.splits.class_counts import equal_counts, first_of_each, s
 from residual_ssl.data.splits.covering import draw_covering
 from residual_ssl.data.splits.lists import ListEntry
 from residual_ssl.errors import ConfigError, DataError
+from residual_ssl.runtime.progress import hidden
 
 _LISTS = ("labeled.txt", "unlabeled.txt")
 
@@ -104,7 +105,9 @@ def _drawn_by_class(source: ClassificationSplit, labelled: int, seed: int) -> tu
 def _drawn_by_mask(source: Any, labelled: int, seed: int) -> tuple[list[int], list[frozenset[int]]]:
     """Places of the drawn images, and the classes that each of all images holds."""
     pool = cast(ListedSamples, source.labelled)
-    present = [_classes(pool, i, source.spec.ignore_index) for i in tqdm(range(len(pool)), "masks", disable=None)]
+    present = [
+        _classes(pool, i, source.spec.ignore_index) for i in tqdm(range(len(pool)), "masks", disable=hidden(None))
+    ]
     return draw_covering(present, labelled, seed), present
 
 

@@ -60,8 +60,11 @@ class RunResult:
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Write ``run_dir/result.json``: the metrics, the settings and where they come from."""
-        record = {**asdict(self), "run_dir": str(self.run_dir), "config": config, **provenance()}
-        write_json(self.run_dir / RESULT_NAME, record)
+        write_json(self.run_dir / RESULT_NAME, {**self.record(), "config": config, **provenance()})
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {**asdict(self), "run_dir": str(self.run_dir)}
 
     @classmethod
     def read(cls, run_dir: Path) -> RunResult | None:

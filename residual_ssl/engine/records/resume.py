@@ -23,6 +23,7 @@ _FREE = {
     "workers",
     "device",
     "log_every",
+    "trackers",
     "evaluation_batch",
     "checkpoint_every",
     "timeout",

@@ -1,14 +1,12 @@
-"""The record of a run: rows of metrics as JSON lines and for TensorBoard."""
+"""The record of a run: rows of metrics as JSON lines, told to whoever listens."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from torch.utils.tensorboard import SummaryWriter
 
 from residual_ssl.errors import ResidualSSLError, ResidualSSLWarning
 from residual_ssl.runtime.files import write_text
@@ -17,18 +15,27 @@ LOG_NAME = "log.jsonl"
 
 
 class RunLog:
-    """Appends rows ``{"step": …, "train/loss": …}`` to ``log.jsonl`` and to TensorBoard event files of a run directory.
+    """Appends rows ``{"step": …, "train/loss": …}`` to ``log.jsonl`` of a run directory, the truth about the run.
 
     Args:
         run_dir: existing folder.
         start: steps done before; rows of later steps, left by a run that was cut off, are dropped.
+        listeners: called with the step and the metrics of a row after it is written.
+        on_close: called in the end.
     """
 
-    def __init__(self, run_dir: Path, start: int = 0) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        start: int = 0,
+        listeners: Sequence[Callable[[int, Mapping[str, float]], None]] = (),
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = run_dir / LOG_NAME
         kept = [row for row in read_log(run_dir) if row["step"] <= start]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept), "log")
-        self._writer = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start + 1)  # type: ignore[no-untyped-call]
+        self._listeners = listeners
+        self._on_close = on_close
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Add a row.
@@ -44,12 +51,12 @@ class RunLog:
                 f"log {self.path}: cannot be written ({error.strerror}); the checkpoints are as they were. "
                 "Free space, or give yourself the right to write there; the same command continues"
             ) from error
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        for listener in self._listeners:
+            listener(step, metrics)
 
     def close(self) -> None:
-        """Flush the event files."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        """Tell whoever listens that there are no more rows."""
+        self._on_close()
 
 
 def read_log(run_dir: Path) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from residual_ssl.algorithms import Algorithm
 from residual_ssl.config.components import build
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine.records.resume import with_steps_of
+from residual_ssl.engine.records.trackers import check_trackers
 from residual_ssl.engine.setup.batchnorm import synchronised
 from residual_ssl.engine.setup.devices import accelerator_for
 from residual_ssl.engine.setup.effective import effective_lines, effective_values
@@ -83,9 +84,11 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
 
     Raises:
         ConfigError: what the devices cannot do; another number of steps than the checkpoint's.
+        MissingPackageError: a tracker that is not installed.
         DataError, MissingDataError: data that is not there.
         CheckpointError: weights that do not fit.
     """
+    check_trackers(settings.trackers)
     accelerator = accelerator_for(settings)
     task: Task = build(settings.task, "task")
     torch.manual_seed(settings.seed)

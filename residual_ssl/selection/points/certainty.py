@@ -55,11 +55,11 @@ def certainty(logits: Tensor, points: JudgedPoints, score: Score) -> Tensor:
 
     def of(x: Tensor, finite: Tensor) -> Tensor:
         x = x if x.dtype == torch.float64 else x.float()
-        found: Tensor = _OF[score](x.where(finite.unsqueeze(1), torch.zeros_like(x)))
-        return found
+        return _OF[score](x.where(finite.unsqueeze(1), torch.zeros_like(x)))
 
     with torch.autocast(logits.device.type, enabled=False):
-        return each_point(of, logits.detach(), points.finite)
+        found: Tensor = each_point(of, logits.detach(), points.finite)
+        return found
 
 
 def _margin(x: Tensor) -> Tensor:
@@ -74,7 +74,8 @@ def _entropy(x: Tensor) -> Tensor:
 
 def _pnorm(x: Tensor) -> Tensor:
     centred = x - x.mean(1, keepdim=True)
-    return centred.amax(1) / centred.norm(_NORM, dim=1).clamp(min=torch.finfo(x.dtype).tiny)
+    size = torch.linalg.vector_norm(centred, _NORM, dim=1)
+    return centred.amax(1) / size.clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def _gen(x: Tensor) -> Tensor:

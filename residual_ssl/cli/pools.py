@@ -1,20 +1,20 @@
-"""The commands of pools on the command line: their arguments, and what they print."""
+"""Commands of pools larger than a machine: label, query."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
+from residual_ssl.cli.answer import Answer
+from residual_ssl.cli.arguments import add_config_dir, add_output, add_run
+from residual_ssl.errors import ConfigError
+from residual_ssl.runtime.progress import hidden
 
-def add_pool_commands(commands: Any, add_run: Callable[[argparse.ArgumentParser], None]) -> None:
-    """Add ``label`` and ``query`` to the commands.
 
-    Args:
-        commands: as of ``ArgumentParser.add_subparsers``.
-        add_run: adds the arguments that name a trained run.
-    """
+def add_commands(commands: Any) -> None:
+    """Add the commands with their arguments and actions."""
     label = commands.add_parser("label", help="label a pool of any size: Parquet shards of labels, weights and trust")
     add_run(label)
     _add_pool(label)
@@ -58,24 +58,25 @@ def _add_pool(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-errors", default="100", metavar="N", help="unreadable images to go on with (100), or any"
     )
-    parser.add_argument("--config-dir", help="folder with further selectors, laid out as the library's configs")
+    add_config_dir(parser)
+    add_output(parser)
 
 
-def _label(options: argparse.Namespace) -> None:
+def _label(options: argparse.Namespace) -> Answer:
     from residual_ssl.commands.pools import label
 
-    print(label(**_common(options), images=options.images, engine=options.engine))
+    found = label(**_common(options), images=options.images, engine=options.engine)
+    return Answer(str(found), asdict(found))
 
 
-def _query(options: argparse.Namespace) -> None:
+def _query(options: argparse.Namespace) -> Answer:
     from residual_ssl.commands.pools import query
 
-    print(query(**_common(options), budget=options.budget))
+    found = query(**_common(options), budget=options.budget)
+    return Answer(str(found), asdict(found))
 
 
 def _common(options: argparse.Namespace) -> dict[str, Any]:
-    from residual_ssl.errors import ConfigError
-
     if not options.pool:
         raise ConfigError("pool: got none, expected files, folders, quoted patterns or run:unlabelled after the run")
     limit: str = options.max_errors
@@ -92,7 +93,7 @@ def _common(options: argparse.Namespace) -> dict[str, Any]:
         "checkpoint_name": options.checkpoint,
         "device": options.device,
         "changes": options.changes,
-        "progress": _show if sys.stderr.isatty() else None,
+        "progress": _show if sys.stderr.isatty() and not hidden(False) else None,
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
-from residual_ssl.errors import ConfigError, MissingDataError
+from residual_ssl.config.choice_folders import choice_folders
+from residual_ssl.config.yaml_comments import file_comment
+from residual_ssl.errors import ConfigError
 
 #: Names of the groups as a command takes them, with their folders.
 GROUPS = {
@@ -25,7 +26,7 @@ def choices(group: str, *, config_dir: str | Path | None = None) -> dict[str, st
 
     Args:
         group: a key of :data:`GROUPS`.
-        config_dir: folder with further choices, which win over those of the same name.
+        config_dir: folder with further choices.
 
     Raises:
         ConfigError: another group.
@@ -35,24 +36,16 @@ def choices(group: str, *, config_dir: str | Path | None = None) -> dict[str, st
         >>> choices("optimizers")["adamw"][:5]
         'AdamW'
     """
-    from residual_ssl import configs
-
     if group not in GROUPS:
         raise ConfigError(f"group: got {group!r}, expected one of {', '.join(GROUPS)}")
-    if config_dir is not None and not Path(config_dir).is_dir():
-        raise MissingDataError(f"config_dir: {config_dir} is not a folder")
-    folders = [Path(configs.__path__[0]), *([] if config_dir is None else [Path(config_dir)])]
-    files = {path.stem: path for folder in folders for path in sorted((folder / GROUPS[group]).glob("*.yaml"))}
-    return {name: " ".join(_comment(files[name])) for name in sorted(files)}
+    return group_choices(GROUPS[group], config_dir=config_dir)
 
 
-def _comment(path: Path) -> Iterator[str]:
-    """The lines of the comment that a file begins with."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            return
-        if not line.startswith("# @package"):
-            yield line.lstrip("# ").strip()
+def group_choices(folder: str, *, config_dir: str | Path | None = None) -> dict[str, str]:
+    """Each choice in a folder of choices with the comment at the top of its file; none of what is no such folder."""
+    places = reversed(choice_folders(config_dir))
+    files = {path.stem: path for place in places for path in (place / folder).glob("*.yaml")}
+    return {name: file_comment(files[name]) for name in sorted(files)}
 
 
 def choices_text(group: str, found: dict[str, str], *, long: bool = False, width: int = 100) -> str:
@@ -66,6 +59,11 @@ def choices_text(group: str, found: dict[str, str], *, long: bool = False, width
     """
     if long:
         return "\n".join(f"{GROUPS[group]}={name}\n{_indented(text, width)}" for name, text in found.items())
+    return names_text(found, width)
+
+
+def names_text(found: dict[str, str], width: int = 100) -> str:
+    """Names, one a line, with as much of what is said of each as the line holds."""
     widest = max(map(len, found), default=0)
     return "\n".join(f"{name:<{widest}}  {_shortened(text, width - widest - 2)}" for name, text in found.items())
 

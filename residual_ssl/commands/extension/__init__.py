@@ -1,0 +1,5 @@
+"""A package of one's own that extends the library, to begin with."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
