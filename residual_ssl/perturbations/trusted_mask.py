@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 from residual_ssl.runtime.arguments import Count, Share, checked
 from residual_ssl.runtime.global_batch import uniform
 
@@ -64,6 +66,7 @@ class TrustedMask(nn.Module):
         self.probability = probability
         self.fill = fill
         self.trusted_only = trusted_only
+        self._told = False
 
     def forward(self, x: Tensor, trusted: Tensor, samples: Tensor | None = None) -> tuple[Tensor, Tensor]:
         shape = (x.shape[0], *x.shape[2:])
@@ -87,6 +90,15 @@ class TrustedMask(nn.Module):
 
     def _blocks(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
         cells = [max(1, round(size / self.block)) for size in shape[1:]]
+        if max(cells) == 1 and not self._told:
+            self._told = True
+            told = "×".join(map(str, shape[1:]))
+            warnings.warn(
+                f"block: got {self.block} for inputs of {told} points, which is one cell: each sample is hidden as a "
+                "whole or not at all; give a smaller block, dataset.mask_block of a configuration",
+                ResidualSSLWarning,
+                stacklevel=3,
+            )
         grid = uniform(shape[0], *cells, device=device) < self.ratio
         for dim, (size, count) in enumerate(zip(shape[1:], cells, strict=True), start=1):
             nearest = torch.arange(size, device=device) * count // size

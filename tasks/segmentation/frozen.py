@@ -84,7 +84,7 @@ class FrozenSegmentationTask(SegmentationTask):
 
     def _labelled_entries(self, sample: MapViews, generator: torch.Generator) -> Batch:
         view = self._drawn(generator)
-        valid, mask = sample.targets(view)
+        valid, mask, _ = sample.targets(view)
         if mask is None:
             raise DataError(
                 f"{sample.name}: is in the labelled set and has no mask; give one, or move it to the unlabelled"
@@ -93,12 +93,14 @@ class FrozenSegmentationTask(SegmentationTask):
 
     def _unlabelled_entries(self, sample: MapViews, generator: torch.Generator) -> Batch:
         view = self._drawn(generator)
-        valid, mask = sample.targets(view)
+        valid, mask, stored = sample.targets(view)
         entries = {"input": sample.maps(view), "valid": valid}
+        if stored is not None:
+            return {**entries, "stored": stored}
         return entries if mask is None else {**entries, "truth": mask.where(valid, self.ignore_index)}
 
     def _evaluation_entries(self, sample: MapViews) -> Batch:
-        mask = sample.targets(0)[1]
+        mask = sample.targets(0).mask
         if mask is None:
             raise DataError(f"{sample.name}: is in the validation set and has no mask; evaluation needs one")
         return {"input": sample.maps(0), "target": mask}

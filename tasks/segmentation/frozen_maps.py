@@ -27,6 +27,7 @@ from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.tasks.frozen_network import FrozenNetwork, cache_folder
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
+from residual_ssl.tasks.segmentation.samples import packed_label, stored_entry
 
 
 class FrozenMaps(FrozenNetwork):
@@ -118,18 +119,31 @@ class FrozenMaps(FrozenNetwork):
         return (*super().settings(), self.size, None if self._tokens else self.stride)
 
 
+class ViewTargets(NamedTuple):
+    """What is known of the points of a view, on the grid of the maps.
+
+    Attributes:
+        valid: bool ``(h, w)``, which are of the image.
+        mask: class ids, int64 ``(h, w)``; None without a mask.
+        stored: class ids and weights of pseudo-labels made beforehand, float32 ``(2, h, w)``; None without them.
+    """
+
+    valid: Tensor
+    mask: Tensor | None
+    stored: Tensor | None
+
+
 class MapViews(NamedTuple):
     """What :class:`FrozenMapSamples` hold: views of an image that wait on disk, and what is known of the image.
 
     Attributes:
         path: file of the maps, :meth:`maps`.
-        targets: ``targets(view)``, on the grid of the maps: bool ``(h, w)``, which points of a view are of the image,
-            and their class ids, int64 ``(h, w)``, None without a mask.
+        targets: ``targets(view)``, what is known of the points of a view, on the grid of the maps.
         name: as of :class:`~residual_ssl.data.Sample`.
     """
 
     path: Path
-    targets: Callable[[int], tuple[Tensor, Tensor | None]]
+    targets: Callable[[int], ViewTargets]
     name: str
 
     def maps(self, view: int) -> Tensor:
@@ -165,7 +179,7 @@ class FrozenMapSamples:
         self._views = views
         self._faults: dict[int, Exception] = {}
         self._digests = self._computed()
-        self._kept: dict[tuple[int, int], tuple[Tensor, Tensor | None]] = {}  # masks are slow to read, and drawn often
+        self._kept: dict[tuple[int, int], ViewTargets] = {}  # masks are slow to read, and drawn often
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -175,15 +189,21 @@ class FrozenMapSamples:
             raise self._faults[index]
         return MapViews(self._path(self._digests[index]), partial(self._targets, index), self.name(index))
 
-    def _targets(self, index: int, view: int) -> tuple[Tensor, Tensor | None]:
+    def _targets(self, index: int, view: int) -> ViewTargets:
         if (index, view) in self._kept:
             return self._kept[index, view]
         samples: Any = self._samples
         mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
-        seed = _seed(self._digests[index])
-        valid, mask = self._augmentation.targets(mask, self._maps.size, seed, view)
+        pseudo = samples.pseudo_label(index) if hasattr(samples, "pseudo_label") else None
+        place = self._maps.size, _seed(self._digests[index]), view
         on_grid = partial(resize_mask, size=self._maps.grid)
-        found = on_grid(valid), None if mask is None else on_grid(mask)
+        valid, moved = self._augmentation.targets(mask if pseudo is None else packed_label(*pseudo), *place)
+        ids, inside = None if moved is None else on_grid(moved), on_grid(valid)
+        if pseudo is None:
+            found = ViewTargets(inside, ids, None)
+        else:
+            assert ids is not None
+            found = ViewTargets(inside, None, stored_entry(ids, inside))
         if len(self._kept) < _TARGETS_KEPT:
             self._kept[index, view] = found
         return found

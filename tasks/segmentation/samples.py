@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from residual_ssl.data import Sample, StoredSample
 from residual_ssl.errors import DataError
@@ -36,15 +37,23 @@ def unlabelled_entries(
     Of a sample with stored labels also ``stored``, float32 ``(2, H, W)``: class ids, and weights in [0, 1].
     """
     if isinstance(sample, StoredSample):
-        # As one map, so that label and weight move together.
-        both = sample.pseudo_label | sample.weight.long() << _LABEL_BITS
-        image, both_moved, valid = geometry(sample.image, both, generator)
-        assert both_moved is not None
-        label, weight = both_moved & (1 << _LABEL_BITS) - 1, (both_moved >> _LABEL_BITS) / 255
-        return {"input": image, "valid": valid, "stored": torch.stack([label.float(), weight * valid])}
+        image, packed, valid = geometry(sample.image, packed_label(sample.pseudo_label, sample.weight), generator)
+        assert packed is not None
+        return {"input": image, "valid": valid, "stored": stored_entry(packed, valid)}
     image, mask, valid = geometry(sample.image, sample.mask, generator)
     entries = {"input": image, "valid": valid}
     return entries if mask is None else {**entries, "truth": mask.where(valid, ignore_index)}
+
+
+def packed_label(label: Tensor, weight: Tensor) -> Tensor:
+    """Class ids and weights ``(H, W)`` as one map, so that they move together."""
+    return label | weight.long() << _LABEL_BITS
+
+
+def stored_entry(packed: Tensor, valid: Tensor) -> Tensor:
+    """The entry ``stored`` of a map as of :func:`packed_label` that was moved; float32 ``(2, H, W)``."""
+    label, weight = packed & (1 << _LABEL_BITS) - 1, (packed >> _LABEL_BITS) / 255
+    return torch.stack([label.float(), weight * valid])
 
 
 def evaluation_entries(sample: Sample, crop: tuple[int, int] | None) -> Batch:

@@ -1,10 +1,12 @@
 """TrustedMask: what is erased, where, and how often."""
 
+import warnings
+
 import pytest
 import torch
 
 from residual_ssl import TrustedMask
-from residual_ssl.errors import InvalidInputError
+from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 40), (4, 3, 24, 40), (2, 3, 8, 16, 24)])
@@ -95,3 +97,14 @@ def test_wrong_shapes_are_named() -> None:
         TrustedMask()(torch.ones(2, 3, 4), torch.ones(2, 5, dtype=torch.bool))
     with pytest.raises(InvalidInputError, match=r"x: got shape \(2, 3\)"):
         TrustedMask()(torch.ones(2, 3), torch.ones(2, dtype=torch.bool))
+
+
+def test_a_block_as_large_as_the_input_is_warned_of_once() -> None:
+    mask, x = TrustedMask(block=32), torch.ones(2, 3, 30, 40)
+    trusted = torch.ones(2, 30, 40, dtype=torch.bool)
+    with pytest.warns(ResidualSSLWarning, match="block: got 32 for inputs of 30×40 points, which is one cell"):
+        mask(x, trusted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mask(x, trusted)
+        TrustedMask(block=8)(x, trusted)

@@ -137,6 +137,10 @@ class StoredMaps:
         """The class ids of a sample, without reading its image; None where they are not taught."""
         return self._mask(*self._maps(self._rows.row(index, ("id", "label", "weight")))) if self._taught else None
 
+    def pseudo_label(self, index: int, /) -> tuple[Tensor, Tensor] | None:
+        """Class ids and weights of a stored sample, without reading its image; None where they are taught."""
+        return None if self._taught else self._maps(self._rows.row(index, ("id", "label", "weight")))
+
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(self._rows.row(index, ("id",))["id"], None)
 

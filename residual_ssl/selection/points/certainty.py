@@ -74,7 +74,7 @@ def _entropy(x: Tensor) -> Tensor:
 
 def _pnorm(x: Tensor) -> Tensor:
     centred = x - x.mean(1, keepdim=True)
-    size = torch.linalg.vector_norm(centred, _NORM, dim=1)
+    size: Tensor = torch.linalg.vector_norm(centred, _NORM, dim=1)
     return centred.amax(1) / size.clamp(min=torch.finfo(x.dtype).tiny)
 
 

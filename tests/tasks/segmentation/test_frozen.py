@@ -15,6 +15,7 @@ from torch import Tensor
 
 import residual_ssl
 from residual_ssl import compose, train
+from residual_ssl.commands.pools import label
 from residual_ssl.config.components import build
 from residual_ssl.data import read_image, resize_image
 from residual_ssl.engine.records.trained import load_run
@@ -259,3 +260,23 @@ def test_a_crop_of_another_size_than_the_maps_is_refused(tmp_path: Path) -> None
 def test_fewer_than_one_view_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="views: got 0"):
         built(tmp_path, "task.views=0").labelled(0)
+
+
+def test_labels_of_a_labelled_pool_are_in_register_with_the_maps_and_teach(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    train(config(tmp_path, "algorithm=supervised", f"run_dir='{teacher}'"))
+    label(teacher, "run:unlabelled", tmp_path / "labels", selector="none")
+    pool = [f"dataset.pool='{tmp_path / 'labels'}'", "pool=labelled", "selector=stored"]
+    settings = config(tmp_path, "algorithm=fixmatch", *pool)
+    task = build(settings["task"], "task")
+    network = load_run(teacher).model
+    for index in range(4):
+        sample = task.unlabelled(0)[index, 0]
+        assert set(sample) == {"input", "valid", "stored"}
+        label_of, weight = sample["stored"]
+        assert torch.equal(weight, sample["valid"].float())
+        with torch.no_grad():
+            own = network(sample["input"][None])[0].argmax(0)
+        assert (own == label_of)[sample["valid"]].float().mean() > 0.8
+    train(settings)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["last"]["miou"] > 60
