@@ -120,7 +120,9 @@ def test_a_soft_target_becomes_a_row_for_each_class() -> None:
 JUDGE_BY_PREDICTIONS = [
     name
     for name, rule in selector_classes().items()
-    if not rule.evidence and name not in ("DistributionAlignment", "ReliableRegions") and not hasattr(rule, "fit")
+    if not rule.evidence
+    and name not in ("DistributionAlignment", "PooledPropagation", "ReliableRegions")
+    and not hasattr(rule, "fit")
 ]
 
 

@@ -42,16 +42,17 @@ class TestContract(SelectorContract):
         torch.testing.assert_close(chosen.weight[1:], self.make()(logits[1:]).weight)
         assert not chosen.weight[0].any()
 
+    # Within the tolerance of the solver, 1e-5, which other processors round differently.
     def test_a_permutation_of_the_points_permutes_the_result(self) -> None:
         logits = random_logits((2, 5, 60))
         order = torch.randperm(60, generator=torch.Generator().manual_seed(4))
         moved, plain = self.make()(logits[:, :, order]).weight, self.make()(logits).weight[:, order]
-        torch.testing.assert_close(moved, plain, atol=1e-6, rtol=0)
+        torch.testing.assert_close(moved, plain, atol=1e-5, rtol=0)
 
     def test_a_shift_of_the_logits_changes_nothing(self) -> None:
         logits = random_logits((2, 5, 8, 8))
         shift = 10 * torch.randn(2, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-        torch.testing.assert_close(self.make()(logits + shift).weight, self.make()(logits).weight, atol=1e-6, rtol=0)
+        torch.testing.assert_close(self.make()(logits + shift).weight, self.make()(logits).weight, atol=1e-5, rtol=0)
 
 
 def class_shares(label: Tensor, weight: Tensor, classes: int) -> Tensor:

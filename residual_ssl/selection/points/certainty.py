@@ -43,10 +43,11 @@ def certainty(logits: Tensor, points: JudgedPoints, score: Score) -> Tensor:
         InvalidInputError: another name.
 
     Example:
+        >>> import torch
         >>> from residual_ssl.selection.features import judged_points
         >>> logits = torch.tensor([[2.0, 0.0, 0.0], [2.0, 2.0, 0.0]])
         >>> certainty(logits, judged_points(logits), "margin")
-        tensor([0.6804, 0.0000])
+        tensor([0.6805, 0.0000])
     """
     if score not in get_args(Score):
         raise InvalidInputError(f"score: got {score!r}, expected one of {', '.join(get_args(Score))}")
