@@ -208,7 +208,7 @@ NOTE = (
     "oracle are ceilings. Coverage, purity: of the unlabelled batches, over the last 100 steps; a pixel of no known "
     "class counts as wrong. Better, worse: grounds in which the mean paired difference to none is larger than twice "
     "its standard error. Pooled propagation labels anew, by features: the ceilings of choosing among predicted labels "
-    "are none for it. It was designed on seed 0 of the first two grounds."
+    "are none for it. It was designed on the first two grounds, with another draw of the labels."
 )
 
 
