@@ -20,7 +20,7 @@ CACHE = "RESIDUAL_SSL_CACHE"
 
 
 class FrozenNetwork(ABC):
-    """What frozen networks share: they are built at first use, normalise their input, and have a fingerprint.
+    """What frozen networks share: how they are built, how their input is normalised, and a fingerprint.
 
     Args:
         name: a model of timm.
@@ -48,7 +48,7 @@ class FrozenNetwork(ABC):
 
     @cached_property
     def network(self) -> nn.Module:
-        """The network, built at first use."""
+        """The network, in evaluation mode, on the GPU where there is one."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = self.create()

@@ -38,6 +38,9 @@ class FrozenBackbone(FrozenNetwork):
         weak: size and weak augmentation of the images.
         weights, mean, std, backbone_options: as of :class:`~residual_ssl.tasks.frozen_network.FrozenNetwork`.
 
+    Attributes:
+        num_features: D.
+
     Raises:
         InvalidInputError, MissingDataError, CheckpointError: as of :class:`~residual_ssl.models.TimmClassifier`.
 
@@ -59,6 +62,7 @@ class FrozenBackbone(FrozenNetwork):
     ) -> None:
         super().__init__(name, weights, mean, std, backbone_options)
         self.weak = weak
+        self.num_features = int(self.network.num_features)  # type: ignore[arg-type]
 
     def create(self) -> nn.Module:
         return create_classifier(self.name, weights=self.weights, options=self.options)
@@ -199,15 +203,15 @@ class FrozenFeatureTask(FeatureTask):
         labelled: nn.Module | None = None,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
     ) -> None:
-        features = int(backbone.network.num_features)  # type: ignore[arg-type]
-
         def split() -> ClassificationSource:
             return source(
                 train=lambda: FrozenFeatures(train, backbone, views, cache),
                 validation=lambda: FrozenFeatures(validation, backbone, 1, cache),
             )
 
-        super().__init__(classes, features, split, model, strong, light, labelled, supervised_loss, _OneView())
+        super().__init__(
+            classes, backbone.num_features, split, model, strong, light, labelled, supervised_loss, _OneView()
+        )
         self.backbone = backbone
 
     def read(self, path: Path) -> Tensor:

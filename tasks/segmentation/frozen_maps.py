@@ -42,6 +42,10 @@ class FrozenMaps(FrozenNetwork):
         stride: that of the grid; has no effect on a transformer.
         weights, mean, std, backbone_options: as of :class:`~residual_ssl.tasks.frozen_network.FrozenNetwork`.
 
+    Attributes:
+        num_features: D, channels of the maps.
+        grid: (h, w) of the maps.
+
     Raises:
         InvalidInputError: a network without features of that stride, a size that is no multiple of the patch size; an
             unknown name.
@@ -67,28 +71,15 @@ class FrozenMaps(FrozenNetwork):
         self.size = (int(size[0]), int(size[1]))
         self.stride = stride
         self._tokens = is_model_in_modules(name, ["vision_transformer"])
+        self._check()
+        self.num_features, *grid = self.encode(torch.zeros(1, 3, *self.size)).shape[1:]
+        self.grid = (grid[0], grid[1])
 
     def create(self) -> nn.Module:
         if self._tokens:
             transformer: nn.Module = create_transformer(self.name, weights=self.weights, options=self.options)
             return transformer
         return create_backbone(self.name, weights=self.weights, options=self.options)
-
-    @cached_property
-    def num_features(self) -> int:
-        """D, channels of the maps."""
-        return self._shape[0]
-
-    @cached_property
-    def grid(self) -> tuple[int, int]:
-        """(h, w) of the maps."""
-        return self._shape[1:]
-
-    @cached_property
-    def _shape(self) -> tuple[int, int, int]:
-        self._check()
-        channels, height, width = self.encode(torch.zeros(1, 3, *self.size)).shape[1:]
-        return channels, height, width
 
     def _check(self) -> None:
         network: Any = self.network

@@ -19,7 +19,7 @@ from residual_ssl.commands.pools import label
 from residual_ssl.config.components import build
 from residual_ssl.data import read_image, resize_image
 from residual_ssl.engine.records.trained import load_run
-from residual_ssl.errors import ConfigError, InvalidInputError
+from residual_ssl.errors import ConfigError, InvalidInputError, MissingDataError
 from residual_ssl.runtime import checkpoint
 from residual_ssl.task import Task
 from residual_ssl.tasks.segmentation import FrozenMaps, FrozenSegmentationTask
@@ -255,6 +255,11 @@ def test_three_components_of_the_maps_are_shown_as_colours(tmp_path: Path) -> No
 def test_a_crop_of_another_size_than_the_maps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"geometry.crop: got \(20, 20\), expected \(32, 48\)"):
         built(tmp_path, "task.geometry.crop=20")
+
+
+def test_weights_that_are_not_there_are_named_by_their_key(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"^task\.maps\.weights: no file missing\.safetensors"):
+        built(tmp_path, "task.maps.weights=missing.safetensors")
 
 
 def test_fewer_than_one_view_are_refused(tmp_path: Path) -> None:
