@@ -37,11 +37,19 @@ class DrawnTask(Protocol):
     class_names: tuple[str, ...]
     ignore_index: int
 
+    def view(self, inputs: Tensor, kind: str) -> Tensor:
+        """Views of dataset inputs."""
+
     def display(self, view: Tensor) -> Tensor:
-        """Views ``(B, 3, H, W)`` as images in [0, 1]."""
+        """Views as images ``(B, 3, H, W)`` in [0, 1]."""
 
     def draw_labels(self, label: Tensor) -> Tensor:
         """Class ids ``(H, W)`` as colours ``(3, H, W)`` in [0, 1]."""
+
+
+def shown_input(task: DrawnTask, inputs: Tensor) -> Tensor:
+    """A dataset input, without the batch dimension, as an image ``(3, H, W)`` in [0, 1]."""
+    return task.display(task.view(inputs.unsqueeze(0), "plain"))[0]
 
 
 def class_name(names: Sequence[str], label: int) -> str:

@@ -17,6 +17,7 @@ from residual_ssl.commands.report.pictures import (
     figure_image,
     outcome_map,
     picture,
+    shown_input,
     trust_map,
 )
 from residual_ssl.commands.report.plane import plane
@@ -99,7 +100,7 @@ def _sample_pictures(task: DrawnTask, judged: JudgedSamples) -> tuple[list[str],
     rows = []
     for i, image in enumerate(judged.inputs):
         one = judged.selection.map(lambda points, i=i: points[i])  # type: ignore[misc]
-        cells = {"image": image}
+        cells = {"image": shown_input(task, image)}
         if judged.truth is not None:
             cells["truth"] = task.draw_labels(judged.truth[i])
         cells["pseudo-label"] = task.draw_labels(one.label.where(one.valid, ignore))
@@ -157,7 +158,7 @@ def predictions_section(runs: Sequence[FinishedRun]) -> str:
     for index in range(0, length, max(1, -(-length // _PREDICTED))):
         sample = samples[index]
         target = sample["target"]
-        cells = {"image": sample["input"], "truth": task.draw_labels(target)}
+        cells = {"image": shown_input(task, sample["input"]), "truth": task.draw_labels(target)}
         drawn.append(target.flatten())
         for run in runs:
             device = next(run.network.parameters()).device

@@ -16,6 +16,7 @@ from torch import Tensor
 import residual_ssl
 from residual_ssl import compose, train
 from residual_ssl.commands.pools import label
+from residual_ssl.commands.report import write_report
 from residual_ssl.config.components import build
 from residual_ssl.data import read_image, resize_image
 from residual_ssl.engine.records.trained import load_run
@@ -203,6 +204,8 @@ def test_a_run_learns_the_same_from_new_and_from_cached_maps_and_predicts_on_ima
     assert not any("layer1" in name for name in state), "the frozen network is saved"
 
     photo = tmp_path / "data" / "val" / "images" / "2.png"
+    write_report([tmp_path / "new"], tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text().count("<img") > 10
     run = load_run(tmp_path / "new")
     prediction = residual_ssl.load(tmp_path / "new").predict(photo)
     truth = np.asarray(Image.open(tmp_path / "data" / "val" / "masks" / "2.png"))
