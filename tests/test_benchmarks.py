@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_convex_layer_writes_times_ratios_and_their_origin(tmp_path: Path) -> No
     assert [cell["points"] for cell in record["cells"]] == [8, 16]
     assert record["versions"]["torch"]
     assert (tmp_path / "convex_layer.md").read_text().strip() in printed
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("photographs", ["--pacs", "PACS", "--cifar10", "CIFAR10"]), ("dense_photographs", ["--camvid", "CAMVID"])],
+)
+def test_tables_of_photographs_are_those_of_the_rows_that_are_kept(name: str, data: list[str], tmp_path: Path) -> None:
+    results = f"{name}_reduced"
+    for ending in ("json", "md"):
+        shutil.copy(ROOT / "benchmarks" / "results" / f"{results}.{ending}", tmp_path)
+    nothing = ["--finished", "--seeds", 99, "--runs", tmp_path / "runs", "--out", tmp_path]
+    printed = run(f"photographs/{name}.py", *data, "--weights", "LITE0", *nothing)
+    assert (tmp_path / f"{results}.md").read_text().strip() == printed.strip()
 
 
 class TestAllBenchmarksOfTime:

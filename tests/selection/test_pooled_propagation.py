@@ -74,14 +74,17 @@ def test_shares_of_0_and_1_leave_one_of_the_two_opinions() -> None:
     assert torch.equal(told.label, graph().propagated_at(features, logits).argmax(1))
 
 
-def test_every_class_has_one_total_over_the_nodes() -> None:
+def test_what_is_told_is_the_mean_of_nodes_by_cosine_after_each_class_has_one_total() -> None:
     selector = graph()
-    nodes = selector.propagated / selector.propagated.mean(0)
-    torch.testing.assert_close(nodes.mean(0), torch.ones(5))
-    features = random_logits((1, 5, 9), seed=6).log_softmax(1)
-    told = selector.propagated_at(features, torch.zeros(1, 5, 9))
-    assert told.shape == (1, 5, 9)
-    assert (told > 0).all()
+    features = random_logits((2, 5, 9), seed=6).log_softmax(1)
+    told = selector.propagated_at(features, torch.zeros(2, 5, 9))
+    assert told.shape == (2, 5, 9)
+    scaled = selector.propagated / selector.propagated.sum(0) * len(selector.nodes)
+    torch.testing.assert_close(scaled.mean(0), torch.ones(5))
+    for sample, point in ((0, 0), (1, 8)):
+        x = (features[sample, :, point].float() - selector.center) @ selector.axes
+        weight = (40 * (selector.nodes @ (x / x.norm()))).softmax(0)
+        torch.testing.assert_close(told[sample, :, point], weight @ scaled, rtol=1e-4, atol=1e-4)
 
 
 def test_a_point_far_from_every_label_is_left_to_the_network() -> None:

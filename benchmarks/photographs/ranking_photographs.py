@@ -1,6 +1,6 @@
 """How well scores of certainty tell right pseudo-labels from wrong ones, in segmenting photographs.
 
-    python benchmarks/ranking_photographs.py --runs runs/benchmarks/dense_photographs/reduced --seeds 0 1 2
+    python benchmarks/photographs/ranking_photographs.py --runs runs/benchmarks/dense_photographs/reduced --seeds 0 1 2
 
 RUNS is the folder of the runs of ``dense_photographs.py``: the warm-up of each ground and seed predicts its pool, as it
 is. Points are ranked by each score; a point of a hidden class is wrong whatever is predicted (the risk of selective
@@ -9,13 +9,12 @@ classification with an open set). Pooled propagation labels anew, and is judged 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from comparison import WARM_UP, command_line, run_dir, save, spread, table
 from dense_photographs import GROUNDS
-from recorded import WARM_UP, command_line, save, spread, table
 from torch import Tensor
 
 from residual_ssl.algorithms.fit_to_pool import fit_to_pool
@@ -39,17 +38,11 @@ def main() -> None:
     cells = []
     for ground in GROUNDS:
         for seed in options.seeds:
-            if (place := run_of(options, ground, seed)).exists():
+            if (place := run_dir(options.runs, ground, WARM_UP, seed)).exists():
                 cells.append({"ground": ground, "seed": seed, **measured(place)})
                 record = {**provenance(), "cells": cells}
                 save(options.out, "ranking_photographs", record, report(cells))
     print(report(cells))
-
-
-def run_of(options: argparse.Namespace, ground: str, seed: int) -> Path:
-    plain = "-".join("".join(c if c.isalnum() else " " for c in ground).split())
-    runs: Path = options.runs
-    return runs / plain / f"{WARM_UP}-{seed}"
 
 
 @torch.no_grad()

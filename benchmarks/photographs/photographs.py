@@ -1,6 +1,6 @@
 """Which selector helps on photographs: each continues one labels-only warm-up, on features of a frozen network.
 
-    python benchmarks/photographs.py --pacs PACS --cifar10 CIFAR10 --weights LITE0 --seeds 0 1 2 3 4
+    python benchmarks/photographs/photographs.py --pacs PACS --cifar10 CIFAR10 --weights LITE0 --seeds 0 1 2 3 4
 
 PACS and CIFAR10 are folders of Parquet files with columns ``image`` and ``label`` (``photo.parquet`` …,
 ``train.parquet``), LITE0 the ImageNet weights of timm's ``tf_efficientnet_lite0``. A linear classifier learns from its
@@ -8,23 +8,33 @@ features, which are computed once; with half of the features dropped, it must ag
 the features as they are. A run is a matter of seconds on one core.
 
 The truth of unlabelled images is read to measure pseudo-labels; the oracle alone uses it to choose them, and the
-perfect filter to leave out images of none of the classes. Runs go by ground and seed; the results file is written after
+perfect filter to leave out images of none of the classes. Runs go by seed and ground; the results file is written after
 each. A run that was cut off is continued, a finished one only read.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from classified import ANIMALS, PACS
+from comparison import (
+    ANIMALS,
+    LABELS_ONLY,
+    MEMORY,
+    PACS,
+    WARM_UP,
+    compare,
+    comparison_command_line,
+    run_dir,
+    scores_report,
+    trained,
+)
+from comparison import SELECTORS as COMMON
 from datasets import Dataset, concatenate_datasets, load_dataset
-from recorded import MEMORY, WARM_UP, is_finished, save, saved_rows, trained, training_command_line
-from scored import LABELS_ONLY, THRESHOLDS, scores_report
 
 from residual_ssl.runtime.provenance import portable
 
@@ -87,19 +97,7 @@ GROUNDS = {
 }
 # Predictions are first brought to the class shares of the labelled ones.
 ALIGNED = ["selector=adamatch", f"++selector.momentum={MEMORY}", "~selector.rule"]
-SELECTORS = {
-    "none": ["selector=none"],
-    "perfect filter": ["selector=oracle", "+selector.keep=known"],
-    "oracle": ["selector=oracle"],
-    **{f"fixed {level}": ["selector=fixed_threshold", f"selector.threshold={level}"] for level in THRESHOLDS},
-    "csl": ["selector=csl"],
-    "covar": ["selector=covar"],
-    "softmatch": ["selector=softmatch", f"selector.rule.momentum={MEMORY}"],
-    "flexmatch": ["selector=flexmatch", f"selector.momentum={MEMORY}"],
-    "freematch": ["selector=freematch", f"selector.momentum={MEMORY}"],
-    "adamatch": ["selector=adamatch", f"++selector.momentum={MEMORY}"],
-    "class shares (dars)": ["selector=dars"],
-    "entropy (u2pl)": ["selector=u2pl"],
+SELECTORS = COMMON | {
     "label propagation": ["selector=label_propagation"],
     "label propagation, all": ["selector=label_propagation", "+selector.keep=1.0"],
     "aligned csl": [*ALIGNED, "+selector.rule={_target_:residual_ssl.ConvexSelector}"],
@@ -110,41 +108,14 @@ SIZES = {"reduced": (200, 400), "full": (1000, 4000)}
 
 def main() -> None:
     options = parse()
-    rows: list[dict[str, Any]] = []
-    name = f"photographs_{options.size}"
-    anew = set(order(options))
-    before = saved_rows(options.out / f"{name}.json")
-    kept = [row for row in before if (row["ground"], row["seed"], row["selector"]) not in anew]
-    for ground, seed, selector in order(options):
-        place = run_dir(options, ground, selector, seed)
-        if options.finished and not is_finished(place):
-            continue
-        rows.append(run(ground, selector, seed, place, options))
-        save(options.out, name, {"size": options.size, "rows": kept + rows}, report(kept + rows, options.size))
-    print(report(kept + rows, options.size))
+    compare(options, f"photographs_{options.size}", partial(run, options=options), partial(report, size=options.size))
 
 
 def parse() -> argparse.Namespace:
-    parser = training_command_line(__doc__, SIZES, "photographs")
+    parser = comparison_command_line(__doc__, SIZES, "photographs", GROUNDS, SELECTORS)
     parser.add_argument("--pacs", type=Path, required=True, help="folder with photo.parquet and three more")
     parser.add_argument("--cifar10", type=Path, required=True, help="folder with train.parquet")
-    parser.add_argument("--weights", type=Path, required=True, help="of tf_efficientnet_lite0, .safetensors")
-    parser.add_argument("--grounds", nargs="+", choices=GROUNDS, default=list(GROUNDS))
-    parser.add_argument("--selectors", nargs="+", choices=SELECTORS, default=list(SELECTORS))
     return parser.parse_args()
-
-
-def order(options: argparse.Namespace) -> Iterator[tuple[str, int, str]]:
-    """Ground, seed and selector of each run."""
-    for ground, seed in itertools.product(options.grounds, options.seeds):
-        for selector in (WARM_UP, LABELS_ONLY, *options.selectors):
-            yield ground, seed, selector
-
-
-def run_dir(options: argparse.Namespace, ground: str, selector: str, seed: int) -> Path:
-    runs: Path = options.runs
-    plain = ["-".join("".join(c if c.isalnum() else " " for c in name).split()) for name in (ground, selector)]
-    return runs / options.size / plain[0] / f"{plain[1]}-{seed}"
 
 
 def run(ground: str, selector: str, seed: int, place: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -155,7 +126,7 @@ def run(ground: str, selector: str, seed: int, place: Path, options: argparse.Na
     else:
         choice = ["algorithm=supervised"] if selector == LABELS_ONLY else [*CONSISTENCY, *SELECTORS[selector]]
         choice += [f"steps={after}", f"evaluate_every={after}"]
-        choice.append(f"init_from={run_dir(options, ground, WARM_UP, seed) / 'last.pt'}")
+        choice.append(f"init_from={run_dir(options.runs / options.size, ground, WARM_UP, seed) / 'last.pt'}")
     overrides = [*TRAINING, *choice, f"seed={seed}", *options.overrides]
     where = [*data(GROUNDS[ground], seed, options), f"run_dir={place}"]
     row = trained([*where, *overrides], read_only=options.finished)

@@ -1,6 +1,6 @@
 """Whether labelling the images that `residual-ssl query` asks for helps more than labelling others at random.
 
-    python benchmarks/query.py --pacs PACS --weights LITE0 --seeds 0 1 2 3 4
+    python benchmarks/photographs/query.py --pacs PACS --weights LITE0 --seeds 0 1 2 3 4
 
 PACS photographs of seven classes, half of them for validation; a linear classifier on the features of a frozen ImageNet
 network, as in photographs.py. It learns from four images of each class; then 28 more of the pool get their true labels,
@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from comparison import PACS, positive, save, spread, table, trained, training_command_line
 from datasets import load_dataset
 from photographs import TRAINING
-from recorded import positive, save, spread, table, trained, training_command_line
 
 from residual_ssl.commands.pools import query
 from residual_ssl.runtime.provenance import portable
 
-CLASSES = ["dog", "elephant", "giraffe", "guitar", "horse", "house", "person"]
 FIRST = "the first 28"
 CHOICES = {"query": "by query", "random": "at random"}
 SIZES = {"reduced": 200}
@@ -80,7 +79,7 @@ def fitted(options: Any, folder: Path, name: str, seed: int, places: list[int], 
     steps = SIZES[options.size]
     overrides = [*TRAINING, "algorithm=supervised", f"steps={steps}", f"evaluate_every={steps}", f"seed={seed}"]
     where = [
-        *("dataset=frozen_images", "dataset.path=parquet", f"dataset.classes=[{','.join(CLASSES)}]"),
+        *("dataset=frozen_images", "dataset.path=parquet", f"dataset.classes=[{','.join(PACS)}]"),
         f"dataset.data_files={{train:'{folder / 'train.parquet'}',validation:'{folder / 'validation.parquet'}'}}",
         *(f"dataset.labelled={listed}", "split=28", "dataset.size=128", "dataset.padding=16", "dataset.views=2"),
         *("dataset.backbone.name=tf_efficientnet_lite0", f"dataset.backbone.weights={options.weights}"),
@@ -88,7 +87,7 @@ def fitted(options: Any, folder: Path, name: str, seed: int, places: list[int], 
     ]
     row = trained([*where, *overrides, *options.overrides], read_only=options.finished)
     row.pop("best")
-    counts = {CLASSES[k]: sum(labels[place] == k for place in places) for k in range(7)}
+    counts = {PACS[k]: sum(labels[place] == k for place in places) for k in range(7)}
     return {"choice": name, "seed": seed, "labels": counts, "overrides": list(map(portable, overrides)), **row}
 
 

@@ -1,6 +1,6 @@
 """Which selector helps in segmenting photographs: each continues one labels-only warm-up, on maps of a frozen network.
 
-    python benchmarks/dense_photographs.py --camvid CAMVID --weights LITE0 --seeds 0 1 2
+    python benchmarks/photographs/dense_photographs.py --camvid CAMVID --weights LITE0 --seeds 0 1 2
 
 CAMVID is the folder with ``train``, ``trainannot`` …, LITE0 the ImageNet weights of timm's ``tf_efficientnet_lite0``.
 A head of two convolutions learns from the network's feature maps at 240×320, which are computed once; strong views drop
@@ -15,16 +15,23 @@ after each. A run that was cut off is continued, a finished one only read.
 from __future__ import annotations
 
 import argparse
-import itertools
 import random
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from comparison import (
+    LABELS_ONLY,
+    WARM_UP,
+    compare,
+    comparison_command_line,
+    run_dir,
+    scores_report,
+    trained,
+)
+from comparison import SELECTORS as COMMON
 from datasets import load_dataset
 from PIL import Image
-from recorded import MEMORY, WARM_UP, is_finished, save, saved_rows, trained, training_command_line
-from scored import LABELS_ONLY, scores_report
 
 from residual_ssl.runtime.provenance import portable
 
@@ -55,21 +62,7 @@ GROUNDS = {
     "street scenes, photographs added": Ground("the pool of 337 and as many photographs of PACS", others=337),
     "street scenes, photographs instead": Ground("of the pool of 337, half are photographs of PACS", (), 168, True),
 }
-SELECTORS = {
-    "none": ["selector=none"],
-    "perfect filter": ["selector=oracle", "+selector.keep=known"],
-    "oracle": ["selector=oracle"],
-    **{
-        f"fixed {level}": ["selector=fixed_threshold", f"selector.threshold={level}"]
-        for level in (0.5, 0.8, 0.95, 0.99)
-    },
-    "csl": ["selector=csl"],
-    "covar": ["selector=covar"],
-    "softmatch": ["selector=softmatch", f"selector.rule.momentum={MEMORY}"],
-    "flexmatch": ["selector=flexmatch", f"selector.momentum={MEMORY}"],
-    "adamatch": ["selector=adamatch", f"++selector.momentum={MEMORY}"],
-    "class shares (dars)": ["selector=dars"],
-    "entropy (u2pl)": ["selector=u2pl"],
+SELECTORS = COMMON | {
     "pooled propagation": [
         "selector=pooled_propagation",
         "selector.rule={_target_:residual_ssl.selection.TrustAll}",
@@ -81,44 +74,19 @@ SIZES = {"reduced": (300, 400), "full": (1000, 4000)}
 
 def main() -> None:
     options = parse()
-    rows: list[dict[str, Any]] = []
-    name = f"dense_photographs_{options.size}"
-    anew = set(order(options))
-    before = saved_rows(options.out / f"{name}.json")
-    kept = [row for row in before if (row["seed"], row["ground"], row["selector"]) not in anew]
-    for seed, ground, selector in order(options):
-        place = run_dir(options, ground, selector, seed)
-        if options.finished and not is_finished(place):
-            continue
-        rows.append(run(ground, selector, seed, place, options))
-        save(options.out, name, {"size": options.size, "rows": kept + rows}, report(kept + rows, options.size))
-    print(report(kept + rows, options.size))
+    compare(
+        options, f"dense_photographs_{options.size}", partial(run, options=options), partial(report, size=options.size)
+    )
 
 
 def parse() -> argparse.Namespace:
-    parser = training_command_line(__doc__, SIZES, "dense_photographs")
+    parser = comparison_command_line(__doc__, SIZES, "dense_photographs", GROUNDS, SELECTORS)
     parser.add_argument("--camvid", type=Path, required=True, help="folder with train, trainannot, test, testannot")
     parser.add_argument("--pacs", type=Path, help="folder with photo.parquet")
-    parser.add_argument("--weights", type=Path, required=True, help="of tf_efficientnet_lite0, .safetensors")
-    parser.add_argument("--grounds", nargs="+", choices=GROUNDS, default=list(GROUNDS))
-    parser.add_argument("--selectors", nargs="+", choices=SELECTORS, default=list(SELECTORS))
     options = parser.parse_args()
     if options.pacs is None:
         options.grounds = [name for name in options.grounds if not GROUNDS[name].others]
     return options
-
-
-def order(options: argparse.Namespace) -> Iterator[tuple[int, str, str]]:
-    """Seed, ground and selector of each run."""
-    for seed, ground in itertools.product(options.seeds, options.grounds):
-        for selector in (WARM_UP, LABELS_ONLY, *options.selectors):
-            yield seed, ground, selector
-
-
-def run_dir(options: argparse.Namespace, ground: str, selector: str, seed: int) -> Path:
-    runs: Path = options.runs
-    plain = ["-".join("".join(c if c.isalnum() else " " for c in name).split()) for name in (ground, selector)]
-    return runs / options.size / plain[0] / f"{plain[1]}-{seed}"
 
 
 def run(ground: str, selector: str, seed: int, place: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -129,7 +97,7 @@ def run(ground: str, selector: str, seed: int, place: Path, options: argparse.Na
     else:
         consistency = ["algorithm=fixmatch", *SELECTORS[selector]] if selector != LABELS_ONLY else []
         choice = [*(consistency or ["algorithm=supervised"]), f"steps={after}", f"evaluate_every={after}"]
-        choice.append(f"init_from={run_dir(options, ground, WARM_UP, seed) / 'last.pt'}")
+        choice.append(f"init_from={run_dir(options.runs / options.size, ground, WARM_UP, seed) / 'last.pt'}")
     overrides = [*TRAINING, *classes(GROUNDS[ground]), *choice, f"seed={seed}", *options.overrides]
     where = [f"dataset.root={root(GROUNDS[ground], options)}", f"task.maps.weights={options.weights}"]
     where += [f"dataset.labelled={labelled(seed, options)}", f"run_dir={place}"]

@@ -1,16 +1,90 @@
-"""Scores of selectors on several grounds, by seed, against none and labels only; hindsight; tables of them."""
+"""Selectors on several grounds: the runs of a comparison, their scores by seed, hindsight, tables of them."""
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from recorded import WARM_UP, share, spread, table
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of what all benchmarks share
+
+from classified import ANIMALS as ANIMALS
+from classified import PACS as PACS
+from recorded import MEMORY as MEMORY
+from recorded import WARM_UP as WARM_UP
+from recorded import command_line as command_line
+from recorded import is_finished, saved_rows, share, training_command_line
+from recorded import positive as positive
+from recorded import save as save
+from recorded import spread as spread
+from recorded import table as table
+from recorded import trained as trained
 
 LABELS_ONLY, HINDSIGHT = "labels only", "best threshold in hindsight"
 THRESHOLDS = (0.5, 0.8, 0.95, 0.99)
+SELECTORS = {
+    "none": ["selector=none"],
+    "perfect filter": ["selector=oracle", "+selector.keep=known"],
+    "oracle": ["selector=oracle"],
+    **{f"fixed {level}": ["selector=fixed_threshold", f"selector.threshold={level}"] for level in THRESHOLDS},
+    "csl": ["selector=csl"],
+    "covar": ["selector=covar"],
+    "softmatch": ["selector=softmatch", f"selector.rule.momentum={MEMORY}"],
+    "flexmatch": ["selector=flexmatch", f"selector.momentum={MEMORY}"],
+    "freematch": ["selector=freematch", f"selector.momentum={MEMORY}"],
+    "adamatch": ["selector=adamatch", f"++selector.momentum={MEMORY}"],
+    "class shares (dars)": ["selector=dars"],
+    "entropy (u2pl)": ["selector=u2pl"],
+}
 REFERENCES = (WARM_UP, LABELS_ONLY, "none", HINDSIGHT, "perfect filter", "oracle")
+
+
+def comparison_command_line(
+    about: str | None, sizes: Iterable[str], runs: str, grounds: Iterable[str], selectors: Iterable[str]
+) -> argparse.ArgumentParser:
+    """Arguments of a comparison: those of a benchmark that trains, the network's weights, grounds and selectors."""
+    parser = training_command_line(about, sizes, runs)
+    parser.add_argument("--weights", type=Path, required=True, help="of tf_efficientnet_lite0, .safetensors")
+    parser.add_argument("--grounds", nargs="+", choices=list(grounds), default=list(grounds))
+    parser.add_argument("--selectors", nargs="+", choices=list(selectors), default=list(selectors))
+    return parser
+
+
+def compare(
+    options: argparse.Namespace,
+    name: str,
+    run: Callable[[str, str, int, Path], dict[str, Any]],
+    report: Callable[[list[dict[str, Any]]], str],
+) -> None:
+    """Do all runs, by seed and ground, and write the results after each, beside rows that are not run again.
+
+    Args:
+        options: of :func:`comparison_command_line`.
+        name: of the results files.
+        run: ``run(ground, selector, seed, place)`` trains in a folder and gives a row.
+        report: makes a page of rows.
+    """
+    order = list(itertools.product(options.seeds, options.grounds, (WARM_UP, LABELS_ONLY, *options.selectors)))
+    before = saved_rows(options.out / f"{name}.json")
+    kept = [row for row in before if (row["seed"], row["ground"], row["selector"]) not in order]
+    rows: list[dict[str, Any]] = []
+    for seed, ground, selector in order:
+        place = run_dir(options.runs / options.size, ground, selector, seed)
+        if options.finished and not is_finished(place):
+            continue
+        rows.append(run(ground, selector, seed, place))
+        save(options.out, name, {"size": options.size, "rows": kept + rows}, report(kept + rows))
+    print(report(kept + rows))
+
+
+def run_dir(runs: Path, ground: str, selector: str, seed: int) -> Path:
+    """Folder of a run below that of all runs of one size."""
+    plain = ["-".join("".join(c if c.isalnum() else " " for c in name).split()) for name in (ground, selector)]
+    return runs / plain[0] / f"{plain[1]}-{seed}"
 
 
 class Scores:
