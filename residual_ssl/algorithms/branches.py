@@ -114,21 +114,23 @@ class InputBranch(Branch):
             return inputs, selections
         target = labelled["target"]
         partners, where = self.paste(target, task.num_classes, task.ignore_index, len(inputs))
-        inputs = torch.where(where.unsqueeze(1), labelled["input"][partners], inputs)
-        return inputs, [selection.with_labels(target[partners], where) for selection in selections]
+        values = None if "values" not in labelled else labelled["values"][partners]
+        pasted = task.to_places(where, tuple(inputs.shape[2:])).unsqueeze(1)
+        inputs = torch.where(pasted, labelled["input"][partners], inputs)
+        return inputs, [selection.with_labels(target[partners], where, values) for selection in selections]
 
     def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The model's input, and where it shows the neighbour in the batch: bool ``(B, H, W)``, None for nowhere."""
+        """The model's input, and the points at which it shows the neighbour in the batch: bool; None for none."""
         x = task.view(inputs, self.view)
         if self.mask is not None:
             samples = self.mask.draw_samples(len(x), x.device)
             light = task.view(inputs, self.masked_view)
             x = torch.where(samples.reshape(-1, *[1] * (x.dim() - 1)), light, x)
-            x, _ = self.mask(x, trusted, samples)
+            x, _ = self.mask(x, task.to_places(trusted, tuple(x.shape[2:])), samples)
         if self.mix is None:
             return x, None
         box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), box
+        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), task.to_points(box)
 
     def mixed(self, selection: Selection, box: Tensor | None, num_classes: int) -> Selection:
         """The selection of what :meth:`show` shows."""

@@ -112,24 +112,28 @@ class ConsistencyAlgorithm(Algorithm):
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         x = task.view(labelled["input"], "labelled")
         if unlabelled is None or not self.branches:
-            loss = task.supervised_loss(model(x), labelled["target"])
+            loss = task.labelled_loss(model(x), labelled)
             return StepOutput(self.labelled_weight * loss, {"labelled": loss.detach()})
 
         plain = task.view(unlabelled["input"], "plain")
         start = len(x)
-        logits, perturbed = self._plain_logits(model, x, plain)
+        output, perturbed = self._plain_output(model, x, plain)
         selection = None
         if self.selector is not None:
             with torch.no_grad():
-                self.selector.update_from_labels(logits[:start].detach(), labelled["target"], task.ignore_index)
-                selection = self._select(task, plain, logits[start:].detach(), unlabelled)
+                of_labelled, _ = task.parted(output[:start].detach())
+                self.selector.update_from_labels(of_labelled, labelled["target"], task.ignore_index)
+                selection = self._select(task, plain, output[start:].detach(), unlabelled)
 
-        terms = {"labelled": task.supervised_loss(logits[:start], labelled["target"])}
+        terms = {"labelled": task.labelled_loss(output[:start], labelled)}
         shown = self._shown(model, task, unlabelled["input"], selection, labelled)
         for name, branch in self._branches():
-            of_plain = logits[start:] if perturbed is None or name != self.feature else perturbed
+            of_plain = output[start:] if perturbed is None or name != self.feature else perturbed
             prediction, chosen = shown.get(name, (of_plain, selection))
-            terms[name] = branch.term(prediction, chosen, unlabelled.get("valid"))
+            logits, values = task.parted(prediction)
+            terms[name] = branch.term(logits, chosen, unlabelled.get("valid"))
+            if values is not None and chosen is not None and chosen.values is not None:
+                terms[name] = terms[name] + task.value_loss(values, chosen.values, chosen.label, chosen.weight)
         loss = self.labelled_weight * terms["labelled"]
         for name, branch in self._branches():
             loss = loss + branch.weight * terms[name]
@@ -138,31 +142,31 @@ class ConsistencyAlgorithm(Algorithm):
     def _branches(self) -> list[tuple[str, Branch]]:
         return list(self.branches.items())  # type: ignore[arg-type]
 
-    def _plain_logits(self, model: nn.Module, x: Tensor, plain: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits of the labelled and the plain view, and of the latter with perturbed features."""
+    def _plain_output(self, model: nn.Module, x: Tensor, plain: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the network gives for the labelled and the plain view, and for the latter with perturbed features."""
         batch, start = torch.cat([x, plain]), len(x)
         if self.domain_batchnorm:
             with frozen_running_statistics(model):
                 of_labelled = model(x)
             batch, start = plain, 0
         if self.feature is None:
-            logits, perturbed = model(batch), None
+            output, perturbed = model(batch), None
         else:
             both = model(batch, self.branches[self.feature].perturbation, start)
-            logits, perturbed = both.split([len(batch), len(batch) - start])
-        return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
+            output, perturbed = both.split([len(batch), len(batch) - start])
+        return (torch.cat([of_labelled, output]) if self.domain_batchnorm else output), perturbed
 
     def _select(self, task: Task, plain: Tensor, students: Tensor, unlabelled: Batch) -> Selection:
-        """What teaches, from the plain view and the student's logits of it."""
+        """What teaches, from the plain view and what the student gives for it."""
         assert self.selector is not None
         teacher = self.teacher if self.ema_teaches else None
         teaching = students if teacher is None else teacher(plain)
         evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored")}
         evidence |= {"second": None, "earlier": None}
         if teacher is not None:
-            evidence["second"] = students
-            if "earlier" in self.selector.needs.evidence:
-                evidence["earlier"] = teacher.earlier(plain)
+            evidence["second"], _ = task.parted(students)
+            if "earlier" in self.selector.needs.evidence and (states := teacher.earlier(plain)) is not None:
+                evidence["earlier"] = torch.stack([task.parted(state)[0] for state in states])
         if "features" in self.selector.needs.evidence:
             evidence["features"] = task.features(unlabelled["input"])
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
@@ -172,12 +176,12 @@ class ConsistencyAlgorithm(Algorithm):
                     f"algorithm.selector: {type(self.selector).__name__} judges by {_EVIDENCE[name][0]}, of which "
                     f"there is none here; {_EVIDENCE[name][1]}"
                 )
-        return self.selector(teaching, unlabelled.get("valid"), **asked)  # type: ignore[no-any-return]
+        return task.judged(self.selector, teaching, plain, unlabelled.get("valid"), **asked)
 
     def _shown(
         self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch
     ) -> dict[str, tuple[Tensor, Selection | None]]:
-        """The student's logits of what branches show it beside the plain view, in one pass, and the selection of it."""
+        """What the student gives for what branches show it beside the plain view, in one pass, and the selection of it."""
         made = {name: branch.shown(task, inputs, selection, labelled) for name, branch in self._branches()}
         views = {name: view for name, view in made.items() if view is not None}
         if not views:
@@ -185,10 +189,10 @@ class ConsistencyAlgorithm(Algorithm):
         together = torch.cat([x for x, _ in views.values()])
         with frozen_running_statistics(model):
             if self.view_features is None:
-                logits = model(together)
+                output = model(together)
             else:
-                logits = model(together, self.view_features, perturbed_only=True)
-        parts = zip(views.items(), logits.chunk(len(views)), strict=True)
+                output = model(together, self.view_features, perturbed_only=True)
+        parts = zip(views.items(), output.chunk(len(views)), strict=True)
         return {name: (prediction, chosen) for (name, (_, chosen)), prediction in parts}
 
     def after_step(self, model: nn.Module) -> None:
