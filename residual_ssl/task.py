@@ -116,6 +116,21 @@ class Task(ABC):
         """
         return None
 
+    def trusted_places(self, trusted: Tensor) -> Tensor:
+        """Which places of the inputs are trusted, given which points are: bool ``(B, *S)``, or ``(B,)`` of samples.
+
+        Asked by what hides trusted parts of an input. Here a point is a place, or a sample, and stays what it is; a
+        task whose points are several of one place or sample, as labels that do not exclude each other, joins them.
+        """
+        return trusted
+
+    def at_points(self, places: Tensor) -> Tensor:
+        """What holds at places of the inputs, bool ``(B, H, W)``, at the points: the same where a point is a place.
+
+        Asked by what shows another input in some places. A task whose points are fewer than places looks at those.
+        """
+        return places
+
     def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of the labelled batch: cross-entropy over the points with a label."""
         return labelled_cross_entropy(logits, target, self.ignore_index)
@@ -147,7 +162,7 @@ class Task(ABC):
         valid: Tensor | None = None,
         **evidence: Tensor | None,
     ) -> Selection:
-        """Pseudo-labels out of what the network gives: the selector's, with the values, as :meth:`pseudo_labels` has it.
+        """Pseudo-labels out of what the network gives: the selector's, with values, as :meth:`pseudo_labels` has them.
 
         Args:
             selector: judges the logits.
@@ -162,15 +177,6 @@ class Task(ABC):
     def pseudo_labels(self, selection: Selection, shown: Tensor) -> Selection:
         """What a selection of the view ``shown`` teaches: itself, unless points compete with each other."""
         return selection
-
-    def to_points(self, places: Tensor) -> Tensor:
-        """What holds at places of the input, ``(B, H, W)``, at the points: itself where these are the same."""
-        return places
-
-    def to_places(self, points: Tensor, size: tuple[int, ...]) -> Tensor:
-        """What holds of points, bool ``(B, *S)``, at the places of an input of that size: itself where these are the
-        same, or where a point is a whole sample."""
-        return points
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:

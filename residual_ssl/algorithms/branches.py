@@ -99,7 +99,7 @@ class InputBranch(Branch):
         """The perturbed view, and the selection with what is pasted and mixed into it."""
         assert selection is not None
         inputs, (selection,) = self.pasted(task, inputs, (selection,), labelled)
-        x, box = self.show(task, inputs, selection.trusted)
+        x, box = self.show(task, inputs, task.trusted_places(selection.trusted))
         return x, self.mixed(selection, box, task.num_classes)
 
     def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
@@ -115,7 +115,7 @@ class InputBranch(Branch):
         target = labelled["target"]
         partners, where = self.paste(target, task.num_classes, task.ignore_index, len(inputs))
         values = None if "values" not in labelled else labelled["values"][partners]
-        pasted = task.to_places(where, tuple(inputs.shape[2:])).unsqueeze(1)
+        pasted = task.trusted_places(where).unsqueeze(1)
         inputs = torch.where(pasted, labelled["input"][partners], inputs)
         return inputs, [selection.with_labels(target[partners], where, values) for selection in selections]
 
@@ -126,11 +126,11 @@ class InputBranch(Branch):
             samples = self.mask.draw_samples(len(x), x.device)
             light = task.view(inputs, self.masked_view)
             x = torch.where(samples.reshape(-1, *[1] * (x.dim() - 1)), light, x)
-            x, _ = self.mask(x, task.to_places(trusted, tuple(x.shape[2:])), samples)
+            x, _ = self.mask(x, trusted, samples)
         if self.mix is None:
             return x, None
         box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), task.to_points(box)
+        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), task.at_points(box)
 
     def mixed(self, selection: Selection, box: Tensor | None, num_classes: int) -> Selection:
         """The selection of what :meth:`show` shows."""

@@ -181,7 +181,7 @@ class ConsistencyAlgorithm(Algorithm):
     def _shown(
         self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch
     ) -> dict[str, tuple[Tensor, Selection | None]]:
-        """What the student gives for what branches show it beside the plain view, in one pass, and the selection of it."""
+        """What the student gives for what branches show it beside the plain view, in one pass, with its selection."""
         made = {name: branch.shown(task, inputs, selection, labelled) for name, branch in self._branches()}
         views = {name: view for name, view in made.items() if view is not None}
         if not views:

@@ -134,7 +134,7 @@ class CrossSupervision(Algorithm):
         assert self.branch is not None
         # One view for both networks: what is hidden, both trust.
         inputs, crossed = self.branch.pasted(task, inputs, crossed, labelled)
-        x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
+        x, box = self.branch.show(task, inputs, task.trusted_places(crossed[0].trusted & crossed[1].trusted))
         with frozen_running_statistics(model):
             predictions = model(x)
         mixed = [self.branch.mixed(chosen, box, task.num_classes) for chosen in crossed]

@@ -79,7 +79,7 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
             *([_outcome_legend()] if judged.truth is not None else []),
         )
     if not isinstance(task, DrawnTask):
-        words = (
+        note = (
             f"<p>Unlabelled samples of <b>{html.escape(run.name)}</b> in weak augmentation, with its predictions after "
             f"the last step. Trust is the weight in the loss, {whose}.</p>"
         )
@@ -87,7 +87,7 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
             (f"sample {i + 1}", {run.name: (sample, judged.selection.map(lambda points, i=i: points[i : i + 1]))})  # type: ignore[misc]
             for i, sample in enumerate(judged.inputs[:_PREDICTED])
         ]
-        return section(title, *_drawn_by_task(task, words, drawn))
+        return section(title, *_drawn_by_task(task, note, drawn))
     header, rows = _sample_pictures(task, judged)
     words = [
         f"<p>Unlabelled samples of <b>{html.escape(run.name)}</b> in weak augmentation, as its network predicts them "
@@ -164,12 +164,12 @@ def predictions_section(runs: Sequence[FinishedRun]) -> str:
         return section(title, words, predicted_sheet(task, runs))
     if not isinstance(task, DrawnTask):
         validation: Any = task.validation()
-        drawn = []
+        shown = []
         for index in _spread(len(validation)):
             sample = validation[index]["input"]
-            drawn.append((f"validation {index}", {run.name: (sample, judged_input(run, sample)) for run in runs}))
-        words = "<p>Samples spread evenly over the validation set, after the last step.</p>"
-        return section(title, *_drawn_by_task(task, words, drawn))
+            shown.append((f"validation {index}", {run.name: (sample, judged_input(run, sample)) for run in runs}))
+        note = "<p>Samples spread evenly over the validation set, after the last step.</p>"
+        return section(title, *_drawn_by_task(task, note, shown))
     samples = task.validation()
     length = len(samples)  # type: ignore[arg-type]
     rows, labels = [], []
