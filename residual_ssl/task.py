@@ -209,6 +209,15 @@ class Task(ABC):
         """What travels with an exported network, as values that JSON can hold."""
         return {"classes": list(self.class_names)}
 
+    def objects(self, label: Tensor, selection: Selection) -> list[dict[str, object]] | None:
+        """What was found in an input, as values that JSON can hold: a row for each object; None for a task without.
+
+        Args:
+            label: predicted labels ``(*S)``.
+            selection: of batch size 1, with the values of the prediction.
+        """
+        return None
+
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         """What a person looks at, by kind: an input, its predicted labels ``(*S)``, a selection of batch size 1."""
         raise ResidualSSLError(f"task: {type(self).__name__} draws no pictures")

@@ -59,6 +59,11 @@ class Prediction:
         found = [self.class_names[i] for i in ids[counts.argsort(descending=True)].tolist()]
         return found if self.label.dim() else found[0]
 
+    @property
+    def objects(self) -> list[dict[str, object]] | None:
+        """What was found in an input, a row for each object; None for a task that finds none."""
+        return self._task.objects(self.label, self._selection)
+
     def plot(self) -> Figure:
         """Draw overlay, confidence and trust side by side; of a whole input, the input with its class."""
         from matplotlib.figure import Figure

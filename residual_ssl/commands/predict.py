@@ -15,7 +15,7 @@ from residual_ssl.commands.prediction.tiled import SIDE, WHOLE, tiled_selection
 from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import ConfigError, IncompleteError, ResidualSSLError
-from residual_ssl.runtime.files import atomic_file
+from residual_ssl.runtime.files import atomic_file, json_text, write_text
 from residual_ssl.selection import ConvexSelector, Selector
 from residual_ssl.task import Task
 
@@ -35,7 +35,8 @@ def predict(
 ) -> list[Path]:
     """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
 
-    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
+    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust. Of a task
+    that finds objects, ``NAME_objects.json`` lists them.
 
     Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
     files are judged together. A file that cannot be predicted is left out and named at the end.
@@ -81,13 +82,17 @@ def predict(
             else:
                 label, selection = tiled_selection(trained.task, trained.model, selector, sample, side)
             drawn = trained.task.pictures(sample.cpu(), label, selection)
+            found = trained.task.objects(label, selection)
         except ConfigError:
             raise
         except (ResidualSSLError, RuntimeError, MemoryError, OSError) as error:
             failed[file] = next(iter(str(error).splitlines()), "") or type(error).__name__
             continue
+        target = Path(out) / name
+        if found is not None:
+            written.append(written_files.claim(target.with_name(f"{target.name}_objects.json")))
+            write_text(written[-1], json_text(found), "prediction")
         for kind, picture in drawn.items():
-            target = Path(out) / name
             path = written_files.claim(target.with_name(f"{target.name}_{kind}.png"))
             with atomic_file(path, "prediction") as opened:
                 picture.save(opened, format="PNG")

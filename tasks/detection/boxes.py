@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, generalized_box_iou_loss, sigmoid_focal_loss
 
+from residual_ssl.errors import InvalidInputError
 from residual_ssl.runtime.global_batch import mean_count
 from residual_ssl.selection import Selection
 from residual_ssl.tasks.detection.locations import Locations
@@ -121,8 +122,13 @@ def pseudo_boxes(selection: Selection, locations: Locations, size: tuple[int, ..
 
 
 def boxes_of(selection: Selection, overlap: float = 0.6, least: float = 0.3) -> tuple[Boxes, Tensor]:
-    """The boxes of a selection of batch size 1, and which of them the selector accepts in full, bool ``(n,)``."""
-    assert selection.values is not None
+    """The boxes of a selection of batch size 1, and which of them the selector accepts in full, bool ``(n,)``.
+
+    Raises:
+        InvalidInputError: a selection without boxes.
+    """
+    if selection.values is None:
+        raise InvalidInputError("selection: has no values, expected the boxes of the prediction; use Task.judged")
     label, values = selection.label[0], selection.values[0].float()
     score = (selection.confidence[0] * values[4].sigmoid()).sqrt()
     place = ((label > 0) & (score >= least)).nonzero().flatten()

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from residual_ssl.data import default_palette
 
-_SMALLEST = 256
+_SMALLEST = 320
+_DARK = 140  # mean of a colour's channels below which text on it is white
 
 
 def drawn_boxes(image: Tensor, boxes: Tensor, texts: list[str], classes: Tensor, trusted: Tensor) -> PIL.Image.Image:
@@ -30,5 +31,8 @@ def drawn_boxes(image: Tensor, boxes: Tensor, texts: list[str], classes: Tensor,
         left, top, right, bottom = (side * factor for side in box)
         colour = palette[k]
         draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=colour, width=wide if sure else 1)
-        draw.text((left + wide + 1, top + wide), text if sure else f"({text})", fill=colour)
+        shown = text if sure else f"({text})"
+        above = max(0, top - 12)  # over the box, so that nothing in it is hidden
+        draw.rectangle(draw.textbbox((left + 1, above), shown), fill=colour)
+        draw.text((left + 1, above), shown, fill=(255, 255, 255) if sum(colour) < 3 * _DARK else (0, 0, 0))
     return picture

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from residual_ssl.data import IMAGE_SUFFIXES, BoxSample, DetectionSource, read_image
-from residual_ssl.errors import ConfigError, InvalidInputError
+from residual_ssl.errors import ConfigError
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
@@ -135,9 +135,15 @@ class DetectionTask(Task):
     def example(self) -> Tensor:
         return torch.full((3, *self.geometry.crop), 0.5)
 
+    def objects(self, label: Tensor, selection: Selection) -> list[dict[str, object]]:
+        boxes, trusted = dense_boxes.boxes_of(selection)
+        rows = zip(boxes.boxes.tolist(), boxes.classes.tolist(), boxes.scores.tolist(), trusted.tolist(), strict=True)
+        return [
+            {"class": self.class_names[k], "box": [round(side, 2) for side in box], "score": score, "trusted": sure}
+            for box, k, score, sure in rows
+        ]
+
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
-        if selection.values is None:
-            raise InvalidInputError("selection: has no values, expected the boxes of the prediction; use Task.judged")
         boxes, trusted = dense_boxes.boxes_of(selection)
         texts = [f"{self.class_names[k]} {score:.2f}" for k, score in zip(boxes.classes, boxes.scores, strict=True)]
         return {"overlay": drawn_boxes(sample, boxes.boxes, texts, boxes.classes, trusted)}

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from residual_ssl.config.components import build
 from residual_ssl.data import BoxSample
 from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.errors import ConfigError, DataError, InvalidInputError, ResidualSSLError
+from residual_ssl.selection import Selection
 from residual_ssl.task import Task
 from residual_ssl.tasks.detection import FCOS, DetectionTask, DigitBoxes, Locations
 from residual_ssl.tasks.detection.samples import evaluation_entries, labelled_entries, unlabelled_entries
@@ -144,8 +146,12 @@ def test_files_are_predicted_as_pictures_with_boxes_whatever_their_size(run: Pat
     for i, sample in enumerate(DigitBoxes(1, 0, 2, size=48).validation):
         Image.fromarray(sample.image[:, : 48 - 7 * i].permute(1, 2, 0).numpy()).save(tmp_path / f"{i}.png")
     written = predict(run, tmp_path, tmp_path / "out", device="cpu")
-    assert [path.name for path in written] == ["0_overlay.png", "1_overlay.png"]
-    assert np.array(Image.open(written[0])).ndim == 3
+    names = ["0_objects.json", "0_overlay.png", "1_objects.json", "1_overlay.png"]
+    assert [path.name for path in written] == names
+    assert np.array(Image.open(written[1])).ndim == 3
+    assert (
+        json.loads(written[0].read_text()) == residual_ssl.load(run, device="cpu").predict(tmp_path / "0.png").objects
+    )
     result = residual_ssl.load(run, device="cpu").predict(tmp_path / "0.png")
     assert result.confidence.shape == (12 * 12 + 6 * 6,)
     assert result.plot().axes
@@ -190,6 +196,19 @@ def test_a_box_that_is_mixed_in_is_that_of_the_other_image() -> None:
     assert 0 < shown[0].mean() < 1
     assert mixed.values is not None
     torch.testing.assert_close(mixed.values[:, 0], shown)
+
+
+def test_objects_are_told_with_class_box_score_and_trust() -> None:
+    task: DetectionTask = build(tiny()["task"], "task")
+    values = torch.zeros(1, 5, 2)
+    values[0, :, 1] = torch.tensor([1.0, 2, 11, 12, 50])
+    one = torch.ones(1, 2)
+    label, trusted = torch.tensor([[0, 3]]), torch.tensor([[True, False]])
+    chosen = Selection(label, one / 2, trusted, one > 0, 0.64 * one, 0 * one, values=values)
+    (found,) = task.objects(label[0], chosen)
+    assert found == {"class": "two", "box": [1, 2, 11, 12], "score": pytest.approx(0.8), "trusted": False}
+    with pytest.raises(InvalidInputError, match="selection: has no values"):
+        task.objects(label[0], replace(chosen, values=None))
 
 
 @pytest.mark.slow
