@@ -33,7 +33,7 @@ def selection(
 
 def test_the_better_of_two_boxes_teaches_all_places_that_would_be_its_own() -> None:
     # Places 5 (6, 6) and 6 (10, 6) say class 1 with nearly the same box; the second is surer. Its own: 5, 6, 9, 10.
-    sure, other = [3.0, 3.0, 13.0, 13.0], [2.5, 3.0, 13.0, 13.0]
+    sure, other = [3.0, 3.0, 13.0, 13.0], [3.5, 3.0, 13.0, 13.0]  # the smaller one would win the places
     before = selection({5: 1, 6: 1}, {5: 0.7, 6: 0.8}, {5: other, 6: sure}, {5: 1.0, 6: 0.9})
     after = pseudo_boxes(before, POINTS, SIZE)
     own = (POINTS.objects(torch.tensor([sure]), SIZE) == 0).nonzero().flatten().tolist()
