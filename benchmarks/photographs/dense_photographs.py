@@ -68,6 +68,10 @@ SELECTORS = COMMON | {
         "selector.rule={_target_:residual_ssl.selection.TrustAll}",
     ],
     "pooled propagation, csl": ["selector=pooled_propagation"],
+    "pooled propagation, fixed 0.95": [
+        "selector=pooled_propagation",
+        "selector.rule={_target_:residual_ssl.selection.FixedThreshold,threshold:0.95}",
+    ],
 }
 SIZES = {"reduced": (300, 400), "full": (1000, 4000)}
 
