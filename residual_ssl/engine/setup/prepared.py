@@ -124,6 +124,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
         algorithm.on_train_start(data.steps)
         if data.unlabelled is not None:
             algorithm.fit_selector(task, data.labelled, data.unlabelled)
+    if settings.compile is not None:
+        model.compile(backend=settings.compile)  # in place: names of weights stay, copies are not compiled
     algorithm.to(accelerator.device)
     model, optimizer = accelerator.prepare(model, optimizer)
     step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)
