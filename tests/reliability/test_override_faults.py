@@ -103,6 +103,8 @@ def test_another_component_in_place_of_one_takes_none_of_its_arguments() -> None
     config = compose(["selector=softmatch", f"selector.rule={threshold}", "selector.rule.threshold=0.8"])
     assert config["algorithm"]["selector"]["rule"] == {"_target_": "residual_ssl.FixedThreshold", "threshold": 0.8}
     view = "{_target_:residual_ssl.perturbations.CutMix}"
-    assert compose([f"algorithm.mix={view}"])["algorithm"]["mix"] == {"_target_": "residual_ssl.perturbations.CutMix"}
+    assert compose([f"algorithm.branches.strong.mix={view}"])["algorithm"]["branches"]["strong"]["mix"] == {
+        "_target_": "residual_ssl.perturbations.CutMix"
+    }
     with pytest.raises(ConfigError, match="selector.ruler: no such key"):
         compose(["selector=softmatch", f"selector.ruler={threshold}"])
