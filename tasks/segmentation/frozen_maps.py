@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import safetensors
 import safetensors.torch
@@ -27,7 +27,7 @@ from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.tasks.frozen_network import FrozenNetwork, cache_folder
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
-from residual_ssl.tasks.segmentation.samples import packed_label, stored_entry
+from residual_ssl.tasks.segmentation.samples import Regions, label_entry, packed_points, regions_entry, stored_entry
 
 
 class FrozenMaps(FrozenNetwork):
@@ -117,11 +117,13 @@ class ViewTargets(NamedTuple):
         valid: bool ``(h, w)``, which are of the image.
         mask: class ids, int64 ``(h, w)``; None without a mask.
         stored: class ids and weights of pseudo-labels made beforehand, float32 ``(2, h, w)``; None without them.
+        regions: int64 ``(h, w)``, -1 for none; None where none are proposed.
     """
 
     valid: Tensor
     mask: Tensor | None
     stored: Tensor | None
+    regions: Tensor | None = None
 
 
 class MapViews(NamedTuple):
@@ -156,18 +158,27 @@ class FrozenMapSamples:
         maps: the network.
         augmentation: of the views.
         views: V ≥ 1.
+        regions: proposes regions of the images at the size of the network's input; None: there are none.
 
     Raises:
         InvalidInputError: fewer than one view.
     """
 
-    def __init__(self, samples: Samples, maps: FrozenMaps, augmentation: ViewAugmentation, views: int = 1) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        maps: FrozenMaps,
+        augmentation: ViewAugmentation,
+        views: int = 1,
+        regions: Regions | None = None,
+    ) -> None:
         if views < 1:
             raise InvalidInputError(f"views: got {views}, expected 1, the image as it is, or more")
         self._samples = samples
         self._maps = maps
         self._augmentation = augmentation
         self._views = views
+        self._regions = regions
         self._faults: dict[int, Exception] = {}
         self._digests = self._computed()
         self._kept: dict[tuple[int, int], ViewTargets] = {}  # masks are slow to read, and drawn often
@@ -188,13 +199,16 @@ class FrozenMapSamples:
         pseudo = samples.pseudo_label(index) if hasattr(samples, "pseudo_label") else None
         place = self._maps.size, _seed(self._digests[index]), view
         on_grid = partial(resize_mask, size=self._maps.grid)
-        valid, moved = self._augmentation.targets(mask if pseudo is None else packed_label(*pseudo), *place)
-        ids, inside = None if moved is None else on_grid(moved), on_grid(valid)
-        if pseudo is None:
-            found = ViewTargets(inside, ids, None)
-        else:
-            assert ids is not None
-            found = ViewTargets(inside, None, stored_entry(ids, inside))
+        proposed = None if self._regions is None else self._regions(samples[index].image, samples[index].name)
+        label, weight = (mask, None) if pseudo is None else pseudo
+        valid, moved = self._augmentation.targets(packed_points(label, weight, proposed), *place)
+        inside, points = on_grid(valid), cast(Tensor, None if moved is None else on_grid(moved))
+        found = ViewTargets(
+            inside,
+            label_entry(points) if mask is not None and pseudo is None else None,
+            None if pseudo is None else stored_entry(points, inside),
+            None if proposed is None else regions_entry(points).where(inside, -1),
+        )
         if len(self._kept) < _TARGETS_KEPT:
             self._kept[index, view] = found
         return found
@@ -239,8 +253,7 @@ class FrozenMapSamples:
         return self._folder / f"{digest}.safetensors"
 
 
-# Some 16 KiB each, of a grid of 40×50.
-_TARGETS_KEPT = 4096
+_TARGETS_KEPT = 4096  # some 16 KiB each, of a grid of 40×50
 
 
 class ViewAugmentation:
