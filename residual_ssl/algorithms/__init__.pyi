@@ -10,11 +10,13 @@ from .cross_supervision import CrossSupervision as CrossSupervision
 from .cross_supervision import NetworkPair as NetworkPair
 from .domain_network import DomainNetwork as DomainNetwork
 from .ema import EMATeacher as EMATeacher
+from .views.copy_paste import CopyPasteBranch as CopyPasteBranch
 
 __all__ = [
     "Algorithm",
     "Branch",
     "ConsistencyAlgorithm",
+    "CopyPasteBranch",
     "CrossSupervision",
     "DomainAdversarial",
     "DomainNetwork",
