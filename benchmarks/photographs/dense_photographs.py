@@ -69,12 +69,8 @@ SELECTORS = COMMON | {
     ],
     "pooled propagation, csl": ["selector=pooled_propagation"],
     **{
-        f"superpixels, {name}": ["regions=slic", "selector=regions", f"selector.rule={{_target_:{rule}}}"]
-        for name, rule in {
-            "none": "residual_ssl.selection.TrustAll",
-            "fixed 0.95": "residual_ssl.FixedThreshold,threshold:0.95",
-            "csl": "residual_ssl.ConvexSelector",
-        }.items()
+        f"superpixels, {name}": ["regions=slic", "selector=regions", f"selector@selector.rule={rule}"]
+        for name, rule in {"none": "none", "fixed 0.95": "fixed_threshold", "csl": "csl"}.items()
     },
 }
 SIZES = {"reduced": (300, 400), "full": (1000, 4000)}

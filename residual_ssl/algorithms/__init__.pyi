@@ -13,6 +13,7 @@ from .ema import EMATeacher as EMATeacher
 from .views.contrast import ContrastiveMemory as ContrastiveMemory
 from .views.contrastive import ContrastiveConsistency as ContrastiveConsistency
 from .views.copy_paste import CopyPasteBranch as CopyPasteBranch
+from .views.look_ahead import LookAhead as LookAhead
 
 __all__ = [
     "Algorithm",
@@ -27,6 +28,7 @@ __all__ = [
     "EMATeacher",
     "FeatureBranch",
     "InputBranch",
+    "LookAhead",
     "NetworkPair",
     "PredictionBranch",
     "StepOutput",

@@ -126,7 +126,7 @@ def test_a_run_learns_from_labels_voted_within_stored_regions(tmp_path: Path) ->
     config = tiny_config(
         tmp_path / "run",
         *("algorithm=fixmatch", "regions=stored", "selector=regions", "steps=2"),
-        *(f"task.regions.folder={tmp_path}", "selector.rule={_target_:residual_ssl.selection.TrustAll}"),
+        *(f"task.regions.folder={tmp_path}", "selector@selector.rule=none"),
     )
     task = build(config["task"], "task")
     samples: Any = task.source.unlabelled
