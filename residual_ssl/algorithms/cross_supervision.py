@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class NetworkPair(nn.Module):
     def parameter_layers(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer of both, where the networks name theirs; counted from the last."""
         first, second = (network.parameter_layers() for network in (self.first, self.second))  # type: ignore[operator]
-        pairs = zip_longest(reversed(first), reversed(second), fillvalue=[])
+        pairs: Any = zip_longest(reversed(first), reversed(second), fillvalue=[])
         return [[*one, *other] for one, other in pairs][::-1]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -181,7 +181,7 @@ class FrozenMapSamples:
         self._regions = regions
         self._faults: dict[int, Exception] = {}
         self._digests = self._computed()
-        self._kept: dict[tuple[int, int], ViewTargets] = {}  # masks are slow to read, and drawn often
+        self._kept: dict[tuple[int, int], ViewTargets] = {}  # masks are slow to read, and drawn often; 16 KiB each
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -194,24 +194,27 @@ class FrozenMapSamples:
     def _targets(self, index: int, view: int) -> ViewTargets:
         if (index, view) in self._kept:
             return self._kept[index, view]
+        # Regions are slow to propose: once, for all views.
+        found = dict(self._read(index, [view] if self._regions is None else range(self._views)))
+        if len(self._kept) < _TARGETS_KEPT:
+            self._kept |= {(index, number): targets for number, targets in found.items()}
+        return found[view]
+
+    def _read(self, index: int, views: Sequence[int]) -> Iterator[tuple[int, ViewTargets]]:
         samples: Any = self._samples
         mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
         pseudo = samples.pseudo_label(index) if hasattr(samples, "pseudo_label") else None
-        place = self._maps.size, _seed(self._digests[index]), view
-        on_grid = partial(resize_mask, size=self._maps.grid)
         proposed = None if self._regions is None else self._regions(samples[index].image, samples[index].name)
         label, weight = (mask, None) if pseudo is None else pseudo
-        valid, moved = self._augmentation.targets(packed_points(label, weight, proposed), *place)
-        inside, points = on_grid(valid), cast(Tensor, None if moved is None else on_grid(moved))
-        found = ViewTargets(
-            inside,
-            label_entry(points) if mask is not None and pseudo is None else None,
-            None if pseudo is None else stored_entry(points, inside),
-            None if proposed is None else regions_entry(points).where(inside, -1),
-        )
-        if len(self._kept) < _TARGETS_KEPT:
-            self._kept[index, view] = found
-        return found
+        packed = packed_points(label, weight, proposed)
+        on_grid = partial(resize_mask, size=self._maps.grid)
+        for view in views:
+            valid, moved = self._augmentation.targets(packed, self._maps.size, _seed(self._digests[index]), view)
+            inside, points = on_grid(valid), cast(Tensor, None if moved is None else on_grid(moved))
+            ids = label_entry(points) if mask is not None and pseudo is None else None
+            stored = None if pseudo is None else stored_entry(points, inside)
+            regions = None if proposed is None else regions_entry(points).where(inside, -1)
+            yield view, ViewTargets(inside, ids, stored, regions)
 
     def name(self, index: int) -> str:
         samples: Any = self._samples
