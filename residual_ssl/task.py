@@ -30,7 +30,9 @@ class Task(ABC):
     - ``truth``: as ``target``, in the unlabelled set where labels happen to be known, and -1 at points that belong to
         none of the classes. It feeds diagnostics and never a loss;
     - ``stored``: float32 ``(2, *S)``, class ids and weights in [0, 1] of pseudo-labels made beforehand, in the
-      unlabelled set of a labelled pool.
+      unlabelled set of a labelled pool;
+    - ``regions``: int64 ``(*S)``, the region of each point within its sample, negative for none; in the unlabelled set
+      where regions are proposed.
 
     The training sets are indexed by ``(index, draw)``: ``draw`` is the place of the sample in the whole run and seeds
     its augmentation, so that a run is the same for any number of workers and continues exactly after a stop.

@@ -10,17 +10,25 @@ from .cross_supervision import CrossSupervision as CrossSupervision
 from .cross_supervision import NetworkPair as NetworkPair
 from .domain_network import DomainNetwork as DomainNetwork
 from .ema import EMATeacher as EMATeacher
+from .views.contrast import ContrastiveMemory as ContrastiveMemory
+from .views.contrastive import ContrastiveConsistency as ContrastiveConsistency
+from .views.copy_paste import CopyPasteBranch as CopyPasteBranch
+from .views.look_ahead import LookAhead as LookAhead
 
 __all__ = [
     "Algorithm",
     "Branch",
     "ConsistencyAlgorithm",
+    "ContrastiveConsistency",
+    "ContrastiveMemory",
+    "CopyPasteBranch",
     "CrossSupervision",
     "DomainAdversarial",
     "DomainNetwork",
     "EMATeacher",
     "FeatureBranch",
     "InputBranch",
+    "LookAhead",
     "NetworkPair",
     "PredictionBranch",
     "StepOutput",

@@ -157,7 +157,7 @@ class ConsistencyAlgorithm(Algorithm):
         assert self.selector is not None
         teacher = self.teacher if self.ema_teaches else None
         teaching = students if teacher is None else teacher(plain)
-        evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored")}
+        evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored", "regions")}
         evidence |= {"second": None, "earlier": None}
         if teacher is not None:
             evidence["second"] = students
@@ -216,6 +216,7 @@ _EVIDENCE = {
         "labels that residual-ssl label stored",
         "say pool=labelled dataset.pool=FOLDER, or dataset=labelled_pool",
     ),
+    "regions": ("regions of the samples", "say regions=slic or regions=stored, with a task of segmentation"),
     "second": (
         "a second prediction beside the teacher's",
         "set algorithm.ema_decay: teacher and student then differ",

@@ -19,6 +19,9 @@ from .images import resize_image as resize_image
 from .images import resize_mask as resize_mask
 from .pools.sources import LabelledPool as LabelledPool
 from .pools.sources import WithLabelledPool as WithLabelledPool
+from .regions import SLIC as SLIC
+from .regions import RegionFiles as RegionFiles
+from .regions import merged_masks as merged_masks
 from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
@@ -52,6 +55,7 @@ from .tables.read_rows import table_rows as table_rows
 __all__ = [
     "IMAGE_SUFFIXES",
     "OUTSIDE",
+    "SLIC",
     "ClassFolders",
     "ClassificationSource",
     "ClassificationSplit",
@@ -76,6 +80,7 @@ __all__ = [
     "MaskColours",
     "PoisonedPool",
     "RawRows",
+    "RegionFiles",
     "Sample",
     "Samples",
     "SegmentationSource",
@@ -93,6 +98,7 @@ __all__ = [
     "loaded_rows",
     "make_split",
     "make_texts",
+    "merged_masks",
     "read_image",
     "read_list",
     "read_mask",

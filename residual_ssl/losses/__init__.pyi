@@ -1,4 +1,5 @@
 from .class_confusion import MinimumClassConfusion as MinimumClassConfusion
+from .dice import dice_loss as dice_loss
 from .points import OHEMCrossEntropy as OHEMCrossEntropy
 from .points import labelled_cross_entropy as labelled_cross_entropy
 from .points import ohem_cross_entropy as ohem_cross_entropy
@@ -9,6 +10,7 @@ from .upsampled import upsampled_selected_cross_entropy as upsampled_selected_cr
 __all__ = [
     "MinimumClassConfusion",
     "OHEMCrossEntropy",
+    "dice_loss",
     "labelled_cross_entropy",
     "ohem_cross_entropy",
     "selected_cross_entropy",

@@ -1,3 +1,4 @@
+from .bidirectional_paste import BidirectionalPaste as BidirectionalPaste
 from .classmix import ClassMix as ClassMix
 from .complementary_dropout import ComplementaryDropout as ComplementaryDropout
 from .cutmix import CutMix as CutMix
@@ -8,6 +9,7 @@ from .rand_augment import RandAugment as RandAugment
 from .trusted_mask import TrustedMask as TrustedMask
 
 __all__ = [
+    "BidirectionalPaste",
     "ClassMix",
     "ComplementaryDropout",
     "CutMix",

@@ -13,6 +13,7 @@ from .features import Features as Features
 from .features import prediction_features as prediction_features
 from .graph.label_propagation import LabelPropagation as LabelPropagation
 from .graph.pooled_propagation import PooledPropagation as PooledPropagation
+from .graph.region_vote import RegionVote as RegionVote
 from .needs import Needs as Needs
 from .points.certainty import certainty as certainty
 from .points.units import from_probabilities as from_probabilities
@@ -72,6 +73,7 @@ __all__ = [
     "Needs",
     "OracleSelector",
     "PooledPropagation",
+    "RegionVote",
     "ReliableRegions",
     "STPlusPlusSelector",
     "Selection",

@@ -28,7 +28,7 @@ from residual_ssl.tasks.samples import EvaluationSamples, TrainingSamples
 from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import Inference
-from residual_ssl.tasks.segmentation.samples import evaluation_entries, labelled_entries, unlabelled_entries
+from residual_ssl.tasks.segmentation.samples import Regions, evaluation_entries, labelled_entries, unlabelled_entries
 from residual_ssl.tasks.views import Views
 
 _LOOKED_AT = 20
@@ -53,6 +53,8 @@ class SegmentationTask(Task):
             domain of other image sizes; of the same crop. None for ``geometry``.
         sampling: ``sampling(data, samples, num_classes, seed)`` gives the labelled training set that draws anew from
             ``data``, see :class:`RareClassSampling`; None to pass through all images alike.
+        regions: ``regions(image, name)`` proposes regions of unlabelled images, as :class:`~residual_ssl.data.SLIC`;
+            None: there are none.
 
     Raises:
         ConfigError: another metric to choose by; geometries of two crops.
@@ -77,6 +79,7 @@ class SegmentationTask(Task):
         choose_by: str | None = None,
         labelled_geometry: WeakGeometry | None = None,
         sampling: Callable[..., Dataset[Batch]] | None = None,
+        regions: Regions | None = None,
     ) -> None:
         if labelled_geometry is not None and labelled_geometry.crop != geometry.crop:
             raise ConfigError(
@@ -91,6 +94,7 @@ class SegmentationTask(Task):
         self.geometry = geometry
         self.labelled_geometry = geometry if labelled_geometry is None else labelled_geometry
         self._sampling = sampling
+        self.regions = regions
         self.inference = Inference() if inference is None else inference
         self.normalisation = Normalisation(mean, std)
         self._views = Views(self.normalisation, strong=strong, light=light, labelled=labelled)
@@ -112,7 +116,7 @@ class SegmentationTask(Task):
     def training(self, samples: Samples, seed: int, *, labelled: bool) -> TrainingSamples:
         """A training set of samples of the source, under weak augmentation."""
         geometry = self.labelled_geometry if labelled else self.geometry
-        entries = labelled_entries if labelled else unlabelled_entries
+        entries = labelled_entries if labelled else partial(unlabelled_entries, regions=self.regions)
         made = partial(entries, geometry=geometry, ignore_index=self.ignore_index)
         return TrainingSamples(samples, made, seed, labelled=labelled)
 
