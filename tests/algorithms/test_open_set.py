@@ -99,7 +99,7 @@ def test_openmatch_keeps_what_the_labels_own_classifier_takes_for_an_inlier() ->
 
 
 def test_iomatch_is_the_published_sum() -> None:
-    loss = well_into(IOMatch())
+    loss = well_into(IOMatch(threshold=0.7))
     logits = drawn(5, K, seed=3)
     selection = FixedThreshold(0.6)(logits, torch.tensor([True, True, False, True, True]))
     what = seen(loss, 3 * K + 1, selection=selection)
@@ -112,7 +112,7 @@ def test_iomatch_is_the_published_sum() -> None:
         q = [p[k] * o[k] for k in range(K)] + [sum(p[k] * (1 - o[k]) for k in range(K))]
         assert sum(q) == pytest.approx(1)
         strong = softmax(what.shown[0].head[i, 2 * K :].tolist())
-        used.append(max(q) >= 0.5)
+        used.append(max(q) >= 0.7)
         total += used[-1] * -sum(a * math.log(b) for a, b in zip(q, strong, strict=True))
     assert 0 < sum(used) < 4
     assert loss.terms(what)["open_set"].item() == pytest.approx(total / 4, rel=1e-5)
