@@ -20,7 +20,7 @@ class HandwrittenDigits(ImageArrays):
 
     Args:
         split: ``"train"``, 1,400 of them, or ``"validation"``, the other 397; the same for every seed of a run.
-        classes: the digits that are classes, in the order of their ids; others are of none of the classes. None: all ten.
+        classes: the digits that are classes, in the order of their ids; others are of none of the classes. None: all.
 
     Raises:
         ConfigError: another split; classes that are no digits.
