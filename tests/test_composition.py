@@ -14,13 +14,8 @@ from residual_ssl.errors import ConfigError, MissingDataError
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Embedded, or of the hub.
 WITHOUT_FOLDER = (
-    "adapt_digit_scenes",
-    "digits",
-    "digit_rows",
-    "digits_classification",
-    "eurosat_vit",
-    "open_digits",
-    "texts",
+    *("adapt_digit_scenes", "detection_digits", "digits", "digit_rows", "digits_classification", "eurosat_vit"),
+    *("open_digits", "texts"),
 )
 PAIRS_OF_FOLDERS = ("cityscapes_to", "gta5_to", "synthia_to")
 
@@ -34,6 +29,7 @@ KINDS = {
         *("cifar10", "cifar100", "cifar100_vit", "cifar10_lt", "digits_classification", "eurosat_vit"),
         *("open_digits", "stl10", "stl10_vit", "svhn"),
     ),
+    "detection": ("detection_digits",),
     "rows": ("digit_rows", "texts"),
     "adaptation of segmentation": (
         *("adapt_digit_scenes", "cityscapes_to_acdc", "cityscapes_to_dark_zurich"),

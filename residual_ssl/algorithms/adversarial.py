@@ -76,7 +76,7 @@ class DomainAdversarial(Algorithm):
         start = len(source)
         of_source = torch.ones_like(domain[:start])
         terms = {
-            "labelled": task.supervised_loss(logits[:start], labelled["target"]),
+            "labelled": task.labelled_loss(logits[:start], labelled),
             "domain": (
                 self._domain_loss(domain[:start], of_source, logits[:start])
                 + self._domain_loss(domain[start:], torch.zeros_like(domain[start:]), logits[start:])

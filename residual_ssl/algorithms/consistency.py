@@ -103,6 +103,11 @@ class ConsistencyAlgorithm(Algorithm):
         self.teacher: Teacher | None = None
 
     def build_model(self, task: Task) -> nn.Module:
+        if self.auxiliary and task.num_values:
+            raise ConfigError(
+                f"algorithm.auxiliary: got {', '.join(self.auxiliary)} for {type(task).__name__}, whose network "
+                "predicts values beside classes; expected a task of classes; choose an algorithm without such losses"
+            )
         return self.auxiliary.network(task.build_model(), task.num_classes)
 
     def attach(self, model: nn.Module) -> None:
@@ -138,7 +143,7 @@ class ConsistencyAlgorithm(Algorithm):
         selection = teaching = None
         if self.selector is not None:
             with torch.no_grad():
-                of_labelled = self.auxiliary.logits(outputs[:start]).detach()
+                of_labelled, _ = task.parted(self.auxiliary.logits(outputs[:start]).detach())
                 self.selector.update_from_labels(of_labelled, labelled["target"], task.ignore_index)
                 selection, teaching = self._select(task, plain, outputs[start:].detach(), unlabelled)
 
@@ -147,7 +152,10 @@ class ConsistencyAlgorithm(Algorithm):
         for name, branch in self._branches():
             of_plain = outputs[start:] if perturbed is None or name != self.feature else perturbed
             prediction, chosen = shown.get(name, (of_plain, selection))
-            terms[name] = branch.term(self.auxiliary.taught(prediction), chosen, unlabelled.get("valid"))
+            logits, values = task.parted(self.auxiliary.taught(prediction))
+            terms[name] = branch.term(logits, chosen, unlabelled.get("valid"))
+            if values is not None and chosen is not None and chosen.values is not None:
+                terms[name] = terms[name] + task.value_loss(values, chosen.values, chosen.label, chosen.weight)
         further = self.auxiliary.terms(
             (outputs[:start], labelled),
             (outputs[start:], unlabelled),
@@ -159,7 +167,7 @@ class ConsistencyAlgorithm(Algorithm):
         return self._sum(terms, further, selection)
 
     def _supervised(self, task: Task, outputs: Tensor, labelled: Batch) -> Tensor:
-        return task.supervised_loss(self.auxiliary.logits(outputs), labelled["target"])
+        return task.labelled_loss(self.auxiliary.logits(outputs), labelled)
 
     def _sum(
         self,
@@ -186,11 +194,11 @@ class ConsistencyAlgorithm(Algorithm):
                 of_labelled = model(x)
             batch, start = plain, 0
         if self.feature is None:
-            logits, perturbed = model(batch), None
+            output, perturbed = model(batch), None
         else:
             both = model(batch, self.branches[self.feature].perturbation, start)
-            logits, perturbed = both.split([len(batch), len(batch) - start])
-        return (torch.cat([of_labelled, logits]) if self.domain_batchnorm else logits), perturbed
+            output, perturbed = both.split([len(batch), len(batch) - start])
+        return (torch.cat([of_labelled, output]) if self.domain_batchnorm else output), perturbed
 
     def _select(self, task: Task, plain: Tensor, students: Tensor, unlabelled: Batch) -> tuple[Selection, Tensor]:
         """What teaches, and the logits that it comes from: of the plain view and the student's outputs for it."""
@@ -201,9 +209,9 @@ class ConsistencyAlgorithm(Algorithm):
         evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored", "regions")}
         evidence |= {"second": None, "earlier": None}
         if teacher is not None:
-            evidence["second"] = self.auxiliary.logits(students)
-            if "earlier" in self.selector.needs.evidence:
-                evidence["earlier"] = teacher.earlier(plain)
+            evidence["second"], _ = task.parted(self.auxiliary.logits(students))
+            if "earlier" in self.selector.needs.evidence and (states := teacher.earlier(plain)) is not None:
+                evidence["earlier"] = torch.stack([task.parted(state)[0] for state in states])
         if "features" in self.selector.needs.evidence:
             evidence["features"] = task.features(unlabelled["input"])
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
@@ -213,8 +221,8 @@ class ConsistencyAlgorithm(Algorithm):
                     f"algorithm.selector: {type(self.selector).__name__} judges by {_EVIDENCE[name][0]}, of which "
                     f"there is none here; {_EVIDENCE[name][1]}"
                 )
-        selection = self.selector(teaching, unlabelled.get("valid"), **asked)
-        return self.auxiliary.select(selection, outputs), teaching
+        selection = task.judged(self.selector, teaching, plain, unlabelled.get("valid"), **asked)
+        return self.auxiliary.select(selection, outputs), task.parted(teaching)[0]
 
     def _shown(
         self, model: nn.Module, task: Task, inputs: Tensor, selection: Selection | None, labelled: Batch

@@ -114,32 +114,35 @@ class CrossSupervision(Algorithm):
         both = model(torch.cat([x, plain]))
         supervised, of_unlabelled = both[:, : len(x)], both[:, len(x) :]
         with torch.no_grad():
-            self.selector.update_from_labels(supervised[0].detach(), target, task.ignore_index)
+            of_labelled, _ = task.parted(supervised[0].detach())
+            self.selector.update_from_labels(of_labelled, target, task.ignore_index)
         valid = unlabelled.get("valid")
         if valid is None:
             valid = torch.ones((len(plain), *of_unlabelled.shape[3:]), dtype=torch.bool, device=of_unlabelled.device)
         if self.branch is None:
             valid = torch.cat([target != task.ignore_index, valid])
-            crossed, shown = self._cross(both, valid), len(x)
-            terms = [selected_cross_entropy(logits, chosen) for logits, chosen in zip(both, crossed, strict=True)]
+            crossed, shown = self._cross(task, both, torch.cat([x, plain]), valid), len(x)
+            taught = zip(both, crossed, strict=True)
+            terms = [_term(task, selected_cross_entropy, output, chosen) for output, chosen in taught]
             selection = crossed[0].map(lambda points: points[shown:])
         else:
-            crossed = self._cross(of_unlabelled, valid)
+            crossed = self._cross(task, of_unlabelled, plain, valid)
             selection = crossed[0]
             terms = self._perturbed_terms(model, task, unlabelled["input"], crossed, labelled)
-        losses = [task.supervised_loss(logits, target) for logits in supervised]
+        losses = [task.labelled_loss(output, labelled) for output in supervised]
         loss = losses[0] + losses[1] + self.weight * (terms[0] + terms[1])
         named = {"labelled": losses[0] + losses[1], "crossed": terms[0] + terms[1]}
         return StepOutput(loss, {name: term.detach() for name, term in named.items()}, selection)
 
     @torch.no_grad()
-    def _cross(self, logits: Tensor, valid: Tensor) -> list[Selection]:
+    def _cross(self, task: Task, outputs: Tensor, shown: Tensor, valid: Tensor) -> list[Selection]:
         """What teaches the first network, from the second, and the other way round."""
-        logits = logits.detach()
-        return [
-            self.selector(other, valid, **({"second": taught_logits} if self.selector.needs.evidence else {}))
-            for taught_logits, other in ((logits[0], logits[1]), (logits[1], logits[0]))
-        ]
+        first, second = outputs.detach()
+        chosen = []
+        for taught, other in ((first, second), (second, first)):
+            evidence = {"second": task.parted(taught)[0]} if self.selector.needs.evidence else {}
+            chosen.append(task.judged(self.selector, other, shown, valid, **evidence))
+        return chosen
 
     def _perturbed_terms(
         self, model: nn.Module, task: Task, inputs: Tensor, crossed: Sequence[Selection], labelled: Batch
@@ -147,8 +150,17 @@ class CrossSupervision(Algorithm):
         assert self.branch is not None
         # One view for both networks: what is hidden, both trust.
         inputs, crossed = self.branch.pasted(task, inputs, crossed, labelled)
-        x, box = self.branch.show(task, inputs, crossed[0].trusted & crossed[1].trusted)
+        x, box = self.branch.show(task, inputs, task.trusted_places(crossed[0].trusted & crossed[1].trusted))
         with frozen_running_statistics(model):
             predictions = model(x)
         mixed = [self.branch.mixed(chosen, box, task.num_classes) for chosen in crossed]
-        return [self.branch.loss(logits, chosen) for logits, chosen in zip(predictions, mixed, strict=True)]
+        taught = zip(predictions, mixed, strict=True)
+        return [_term(task, self.branch.loss, output, chosen) for output, chosen in taught]
+
+
+def _term(task: Task, loss: Callable[[Tensor, Selection], Tensor], output: Tensor, chosen: Selection) -> Tensor:
+    logits, values = task.parted(output)
+    term = loss(logits, chosen)
+    if values is None or chosen.values is None:
+        return term
+    return term + task.value_loss(values, chosen.values, chosen.label, chosen.weight)

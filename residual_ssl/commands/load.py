@@ -166,9 +166,9 @@ class TrainedModel:
                 whole.append(logits)
                 found.append(None)
             else:
-                found.append(
-                    self._prediction(sample, logits[0].argmax(0).cpu(), self._selector(logits).map(Tensor.cpu))
-                )
+                label = self.task.parted(logits)[0][0].argmax(0).cpu()
+                chosen = self.task.judged(self._selector, logits, sample.unsqueeze(0)).map(Tensor.cpu)
+                found.append(self._prediction(sample, label, chosen))
         if whole:
             together = torch.cat(whole)
             chosen = self._selector(together).map(Tensor.cpu)

@@ -76,7 +76,8 @@ def predict(
                 if logits.dim() == 2:
                     whole[file] = logits
                     continue
-                label, selection = logits[0].argmax(0).cpu(), selector(logits).map(Tensor.cpu)
+                label = trained.task.parted(logits)[0][0].argmax(0).cpu()
+                selection = trained.task.judged(selector, logits, sample.unsqueeze(0)).map(Tensor.cpu)
             else:
                 label, selection = tiled_selection(trained.task, trained.model, selector, sample, side)
             drawn = trained.task.pictures(sample.cpu(), label, selection)

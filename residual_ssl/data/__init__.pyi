@@ -13,6 +13,10 @@ from .classification.poisoned import GridTrigger as GridTrigger
 from .classification.poisoned import PoisonedPool as PoisonedPool
 from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
 from .classification.unlabelled_folder import UnlabelledFolder as UnlabelledFolder
+from .detection.box_samples import BoxSample as BoxSample
+from .detection.box_samples import BoxSamples as BoxSamples
+from .detection.box_samples import DetectionSource as DetectionSource
+from .detection.coco_boxes import CocoBoxes as CocoBoxes
 from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
@@ -56,14 +60,18 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "OUTSIDE",
     "SLIC",
+    "BoxSample",
+    "BoxSamples",
     "ClassFolders",
     "ClassificationSource",
     "ClassificationSplit",
     "ClassifiedSample",
     "ClassifiedSamples",
     "ClassifiedSubset",
+    "CocoBoxes",
     "CocoMasks",
     "DatasetSpec",
+    "DetectionSource",
     "FeatureArrays",
     "FolderSamples",
     "GridTrigger",

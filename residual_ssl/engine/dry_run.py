@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from residual_ssl.config.sizes import bytes_of
 from residual_ssl.engine.batch_memory import batch_memory
+from residual_ssl.engine.evaluation import further_entries
 from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.setup.devices import gpu_memory_gib, resident_memory_gib
 from residual_ssl.engine.setup.loading import to_device
@@ -54,7 +55,7 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
         sample = to_device(default_collate([validation[_largest(run.task)]]), device)
         with torch.no_grad():
             logits = run.task.predict(network, sample["input"])
-            run.task.metric().to(device).update(logits, sample["target"])
+            run.task.metric().to(device).update(logits, sample["target"], **further_entries(sample))
         shown = {"largest evaluation sample": _shapes(sample), "predicted": _shapes({"logits": logits})}
     gpu = gpu_memory_gib(device)
     memory = f"{resident_memory_gib():.2f} GiB resident" if gpu is None else f"{gpu:.2f} GiB of the GPU for tensors"

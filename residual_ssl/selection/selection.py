@@ -27,6 +27,8 @@ class Selection:
         target: what is taught instead of the hard label: class probabilities ``(B, K, *S)``; None for the label.
         negative: bool ``(B, K, *S)``, classes that a point surely is not, whatever its weight, never all K
             of them; None for no such knowledge.
+        values: what is predicted of a point beside its class, ``(B, E, *S)``: a box, an offset; None for nothing.
+            No selector looks at it; see :meth:`residual_ssl.Task.judged`.
         diagnostics: counts that a selector reports about its own work, by name, as scalar tensors.
             ``nonfinite`` is the number of points left out for a non-finite logit.
     """
@@ -39,6 +41,7 @@ class Selection:
     residual: Tensor
     target: Tensor | None = None
     negative: Tensor | None = None
+    values: Tensor | None = None
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -83,17 +86,17 @@ class Selection:
                 raise InvalidInputError("num_classes: got None for points that are whole samples, expected K")
             return self._shared(other, take_other.flatten(1).to(self.weight.dtype).mean(1), num_classes)
         theirs = other._tensors()
-        by_class = {"target": take_other.unsqueeze(1), "negative": take_other.unsqueeze(1)}
+        by_class = dict.fromkeys(("target", "negative", "values"), take_other.unsqueeze(1))
         changes: dict[str, Any] = {
             name: torch.where(by_class.get(name, take_other), theirs[name], kept)
             for name, kept in self._tensors().items()
         }
         return replace(self, **changes)
 
-    def with_labels(self, label: Tensor, where: Tensor) -> Selection:
+    def with_labels(self, label: Tensor, where: Tensor, values: Tensor | None = None) -> Selection:
         """True labels ``(B, *S)`` where bool ``where`` ``(B, *S)``, in full and valid; this selection elsewhere.
 
-        What ``label`` holds elsewhere does not matter.
+        What ``label``, and ``values`` ``(B, E, *S)`` for a selection that has some, hold elsewhere does not matter.
         """
         known = replace(
             self,
@@ -109,6 +112,8 @@ class Selection:
             known = replace(known, target=certain.where(where.unsqueeze(1), self.target))
         if self.negative is not None:
             known = replace(known, negative=self.negative & ~where.unsqueeze(1))
+        if self.values is not None and values is not None:
+            known = replace(known, values=values.to(self.values.dtype).where(where.unsqueeze(1), self.values))
         return known
 
     def _shared(self, other: Selection, share: Tensor, num_classes: int) -> Selection:
@@ -134,8 +139,14 @@ class Selection:
             residual=(1 - share) * self.residual + share * other.residual,
             target=(1 - part) * targets[0] + part * targets[1],
             negative=negative,
+            values=_nearer(nearer, self.values, other.values),
         )
 
     def _tensors(self) -> dict[str, Tensor]:
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "diagnostics"}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _nearer(own: Tensor, values: Tensor | None, others: Tensor | None) -> Tensor | None:
+    """Values ``(B, E)`` of whole samples, of those that show more of the sample."""
+    return None if values is None or others is None else torch.where(own.unsqueeze(1), values, others)

@@ -119,7 +119,7 @@ class DigitScenes:
 
         def render(subset: str, glyphs: Glyphs, index: int, corrupt: bool = False) -> Sample:
             rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
-            image, mask = _scene(glyphs, size, rng)
+            image, mask, _ = scene(glyphs, size, rng)
             return _sample(f"{subset}/{index:04d}", corruption.corrupted(image, rng) if corrupt else image, mask)
 
         train, held_out = _DIGITS[digits](seed)
@@ -139,7 +139,7 @@ def _chosen(index: int, share: float) -> bool:
     return int((index + 1) * share) > int(index * share)
 
 
-def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
+def handwritten(seed: int) -> tuple[Glyphs, Glyphs]:
     """Intensities ``(N, 8, 8)`` in [0, 1] and class ids ``(N,)`` for training and for validation scenes."""
     from sklearn.datasets import load_digits
 
@@ -150,13 +150,13 @@ def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
 
 
 def _printed_digits(seed: int) -> tuple[Glyphs, Glyphs]:
-    """As :func:`_digits`, printed."""
+    """As :func:`handwritten`, printed."""
     images, labels = printed_glyphs(DIGITS, _PRINTED_MADE, np.random.default_rng([seed, len(_SUBSETS) + 2]))
     labels = labels + 1
     return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
 
 
-_DIGITS = {"handwritten": _digits, "printed": _printed_digits}
+_DIGITS = {"handwritten": handwritten, "printed": _printed_digits}
 
 
 def _long_tailed(digits: Glyphs, imbalance: float, seed: int) -> Glyphs:
@@ -176,11 +176,15 @@ def _letters(seed: int) -> Glyphs:
     return images, np.full(_LETTERS_MADE, OUTSIDE)
 
 
-def _scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
-    """One scene: image ``(size, size, 3)`` in [0, 1] and class ids ``(size, size)``."""
+def scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    """One scene: image ``(size, size, 3)`` in [0, 1], class ids ``(size, size)``, and its objects ``(n, 5)``.
+
+    Of each object left, top, right and bottom of what its class covers, in pixels, and its class id.
+    """
     canvas = _ground(size, rng)
     brightness = canvas.mean(axis=2)
     mask = np.zeros((size, size), dtype=np.int64)
+    objects = []
     for _ in range(rng.integers(3, 6)):
         choice = rng.integers(len(digits[1]))
         ink = _enlarged(digits[0][choice], round(8 * rng.uniform(2.6, 3.2) * size / 64))
@@ -188,8 +192,12 @@ def _scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, 
         corner = _free_place(mask != 0, shape, rng)
         canvas[corner] += ink[..., None] * (_colour(brightness[corner][shape], rng) - canvas[corner])
         mask[corner][shape] = digits[1][choice]
+        rows, columns = (np.flatnonzero(shape.any(axis)) for axis in (1, 0))
+        top, left = corner[0].start, corner[1].start
+        extent = [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
+        objects.append([*extent, digits[1][choice]])
     noisy = canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32)
-    return np.clip(noisy, 0, 1), mask
+    return np.clip(noisy, 0, 1), mask, np.array(objects, dtype=np.int64)
 
 
 def _colour(ground: Array, rng: np.random.Generator) -> Array:

@@ -106,5 +106,5 @@ def test_another_component_in_place_of_one_takes_none_of_its_arguments() -> None
     assert compose([f"algorithm.branches.strong.mix={view}"])["algorithm"]["branches"]["strong"]["mix"] == {
         "_target_": "residual_ssl.perturbations.CutMix"
     }
-    with pytest.raises(ConfigError, match="selector.ruler: no such key"):
+    with pytest.raises(ConfigError, match=r"selector\.ruler: no such key"):
         compose(["selector=softmatch", f"selector.ruler={threshold}"])

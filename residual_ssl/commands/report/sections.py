@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +24,11 @@ from residual_ssl.commands.report.pictures import (
 )
 from residual_ssl.commands.report.plane import plane
 from residual_ssl.commands.report.runs import FinishedRun
-from residual_ssl.commands.report.samples import JudgedSamples, judged_samples
+from residual_ssl.commands.report.samples import JudgedSamples, judged_input, judged_samples
 from residual_ssl.commands.report.sheet import SheetTask, judged_sheet, predicted_sheet
-from residual_ssl.selection import ConvexSelector
+from residual_ssl.errors import ResidualSSLError
+from residual_ssl.selection import ConvexSelector, Selection
+from residual_ssl.task import Task
 
 _PREDICTED = 4
 
@@ -75,7 +79,15 @@ def samples_section(run: FinishedRun, judged: JudgedSamples | None) -> str:
             *([_outcome_legend()] if judged.truth is not None else []),
         )
     if not isinstance(task, DrawnTask):
-        return section(title, f"<p>{type(task).__name__} draws no pictures of its samples.</p>")
+        note = (
+            f"<p>Unlabelled samples of <b>{html.escape(run.name)}</b> in weak augmentation, with its predictions after "
+            f"the last step. Trust is the weight in the loss, {whose}.</p>"
+        )
+        drawn = [
+            (f"sample {i + 1}", {run.name: (sample, judged.selection.map(lambda points, i=i: points[i : i + 1]))})  # type: ignore[misc]
+            for i, sample in enumerate(judged.inputs[:_PREDICTED])
+        ]
+        return section(title, *_drawn_by_task(task, note, drawn))
     header, rows = _sample_pictures(task, judged)
     words = [
         f"<p>Unlabelled samples of <b>{html.escape(run.name)}</b> in weak augmentation, as its network predicts them "
@@ -151,27 +163,58 @@ def predictions_section(runs: Sequence[FinishedRun]) -> str:
         words = "<p>Samples spread evenly over the validation set: their class, and what each run predicts.</p>"
         return section(title, words, predicted_sheet(task, runs))
     if not isinstance(task, DrawnTask):
-        return section(title, f"<p>{type(task).__name__} draws no pictures of its samples.</p>")
+        validation: Any = task.validation()
+        shown = []
+        for index in _spread(len(validation)):
+            sample = validation[index]["input"]
+            shown.append((f"validation {index}", {run.name: (sample, judged_input(run, sample)) for run in runs}))
+        note = "<p>Samples spread evenly over the validation set, after the last step.</p>"
+        return section(title, *_drawn_by_task(task, note, shown))
     samples = task.validation()
     length = len(samples)  # type: ignore[arg-type]
-    rows, drawn = [], []
-    for index in range(0, length, max(1, -(-length // _PREDICTED))):
+    rows, labels = [], []
+    for index in _spread(length):
         sample = samples[index]
         target = sample["target"]
         cells = {"image": shown_input(task, sample["input"]), "truth": task.draw_labels(target)}
-        drawn.append(target.flatten())
+        labels.append(target.flatten())
         for run in runs:
             device = next(run.network.parameters()).device
-            label = run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))[0].argmax(0).cpu()
+            output = run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))
+            label = run.task.parted(output)[0][0].argmax(0).cpu()
             cells[run.name] = task.draw_labels(label.where(target != task.ignore_index, task.ignore_index))
-            drawn.append(label.flatten())
+            labels.append(label.flatten())
         rows.append([str(index), *(picture(pixels, f"validation {index}: {name}") for name, pixels in cells.items())])
     return section(
         title,
         "<p>Samples spread evenly over the validation set, after the last step; white where the truth is unknown.</p>",
         _picture_grid(["index", "image", "truth", *(run.name for run in runs)], rows),
-        _class_legend(task, torch.cat(drawn)),
+        _class_legend(task, torch.cat(labels)),
     )
+
+
+def _spread(length: int) -> range:
+    return range(0, length, max(1, -(-length // _PREDICTED)))
+
+
+def _drawn_by_task(
+    task: Task, words: str, samples: Sequence[tuple[str, Mapping[str, tuple[Tensor, Selection]]]]
+) -> list[str]:
+    """A grid of what a task draws itself, a row for each sample: its name, and input and selection by run."""
+    header, rows = ["sample"], []
+    for name, by_run in samples:
+        cells = []
+        for run, (sample, selection) in by_run.items():
+            try:
+                pictures = task.pictures(sample, selection.label[0], selection)
+            except ResidualSSLError:
+                return [f"<p>{type(task).__name__} draws no pictures of its samples.</p>"]
+            for kind, image in pictures.items():
+                pixels = torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0) / 255
+                cells.append((f"{run}: {kind}", picture(pixels, f"{name}: {kind}")))
+        header = ["sample", *(column for column, _ in cells)]
+        rows.append([name, *(cell for _, cell in cells)])
+    return [words, _picture_grid(header, rows)]
 
 
 def _picture_grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -32,7 +32,7 @@ def check_network(task: Task, network: nn.Module, sample: Batch) -> None:
     own = network.network if isinstance(network, LogitsAlone) else network
     name = type(own).__name__
     found = _tried(network, name, inputs, lambda: network(task.view(inputs, "plain")))
-    expected = (1, task.num_classes, *target.shape[1:])
+    expected = (1, task.num_classes + task.num_values, *target.shape[1:])
     if not isinstance(found, Tensor):
         keys = f" with the keys {', '.join(map(str, found))}" if isinstance(found, dict) else ""
         raise ConfigError(
