@@ -8,7 +8,7 @@ import torch
 from helpers.tiny_runs import tiny_config
 from torch import Tensor, nn
 
-from residual_ssl import FixedThreshold, train
+from residual_ssl import FixedThreshold, Task, train
 from residual_ssl.algorithms import Branch, LookAhead
 from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.selection import FlexMatchThreshold, Selection
@@ -28,7 +28,8 @@ class Line(nn.Module):
 class Rows:
     """What the algorithm asks of a task; the labelled loss is that of a = 3."""
 
-    num_classes, ignore_index = 2, 255
+    num_classes, ignore_index, num_values = 2, 255, 0
+    parted, labelled_loss, judged, pseudo_labels = Task.parted, Task.labelled_loss, Task.judged, Task.pseudo_labels
 
     def view(self, inputs: Tensor, kind: str) -> Tensor:
         return inputs
