@@ -43,6 +43,8 @@ class Task(ABC):
             target domain without labels: a criterion that looks at none.
         input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
         tiled: whether large inputs may be predicted in parts; False where the model sees every input at one size.
+        tabular: whether a prediction of several points is a row of a table, as of :meth:`rows`, and no picture; one of
+            a single point always is.
     """
 
     class_names: tuple[str, ...]
@@ -51,6 +53,7 @@ class Task(ABC):
     choose_by: str | None = None
     input_suffixes: tuple[str, ...] = ()
     tiled: bool = True
+    tabular: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -104,6 +107,14 @@ class Task(ABC):
         """
         return None
 
+    def trusted_places(self, trusted: Tensor) -> Tensor:
+        """Which places of the inputs are trusted, given which points are: bool ``(B, *S)``, or ``(B,)`` of samples.
+
+        Asked by what hides trusted parts of an input. Here a point is a place, or a sample, and stays what it is; a
+        task whose points are several of one place or sample, as labels that do not exclude each other, joins them.
+        """
+        return trusted
+
     def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Loss of the labelled batch: cross-entropy over the points with a label."""
         return labelled_cross_entropy(logits, target, self.ignore_index)
@@ -127,6 +138,17 @@ class Task(ABC):
     def read(self, path: Path) -> Tensor:
         """A dataset input, without the batch dimension, from a user's own file."""
         raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
+
+    def rows(self, logits: Tensor, selection: Selection) -> list[dict[str, str | float]]:
+        """What a table says of N predicted inputs, a row each by column: here class, confidence and trust.
+
+        The first column is ``label``, in words.
+        """
+        columns = (logits.argmax(1).tolist(), selection.confidence.tolist(), selection.weight.tolist())
+        return [
+            {"label": self.class_names[label], "confidence": confidence, "trust": trust}
+            for label, confidence, trust in zip(*columns, strict=True)
+        ]
 
     def example(self) -> Tensor:
         """A dataset input, without the batch dimension, of a size that the network was trained on."""

@@ -99,7 +99,7 @@ class InputBranch(Branch):
         """The perturbed view, and the selection with what is pasted and mixed into it."""
         assert selection is not None
         inputs, (selection,) = self.pasted(task, inputs, (selection,), labelled)
-        x, box = self.show(task, inputs, selection.trusted)
+        x, box = self.show(task, inputs, task.trusted_places(selection.trusted))
         return x, self.mixed(selection, box, task.num_classes)
 
     def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:

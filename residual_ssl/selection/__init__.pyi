@@ -14,6 +14,7 @@ from .features import prediction_features as prediction_features
 from .graph.label_propagation import LabelPropagation as LabelPropagation
 from .graph.pooled_propagation import PooledPropagation as PooledPropagation
 from .needs import Needs as Needs
+from .per_label import PerLabel as PerLabel
 from .points.certainty import certainty as certainty
 from .points.units import from_probabilities as from_probabilities
 from .selection import Selection as Selection
@@ -71,6 +72,7 @@ __all__ = [
     "LearnedConvexSelector",
     "Needs",
     "OracleSelector",
+    "PerLabel",
     "PooledPropagation",
     "ReliableRegions",
     "STPlusPlusSelector",

@@ -18,7 +18,7 @@ from residual_ssl.data.samples import Samples
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import built_network
+from residual_ssl.models import built_network, two_class_network
 from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch, Task
@@ -51,11 +51,13 @@ class SegmentationTask(Task):
             ``unsupervised_infomax`` or ``unsupervised_certainty`` over all pixels; None for ``miou``.
         labelled_geometry: the weak augmentation of the labelled images where it differs, as in adaptation from a
             domain of other image sizes; of the same crop. None for ``geometry``.
+        one_logit: of two classes: the network has one output z, as ``model(num_classes=1)`` makes it, whose logits are
+            ``(0, z)``: a sigmoid, and its binary cross-entropy.
         sampling: ``sampling(data, samples, num_classes, seed)`` gives the labelled training set that draws anew from
             ``data``, see :class:`RareClassSampling`; None to pass through all images alike.
 
     Raises:
-        ConfigError: another metric to choose by; geometries of two crops.
+        ConfigError: another metric to choose by; geometries of two crops; one logit for other than two classes.
     """
 
     main_metric = "miou"
@@ -77,11 +79,17 @@ class SegmentationTask(Task):
         choose_by: str | None = None,
         labelled_geometry: WeakGeometry | None = None,
         sampling: Callable[..., Dataset[Batch]] | None = None,
+        one_logit: bool = False,
     ) -> None:
         if labelled_geometry is not None and labelled_geometry.crop != geometry.crop:
             raise ConfigError(
                 f"labelled_geometry.crop: got {labelled_geometry.crop}, expected {geometry.crop}, as geometry.crop is"
             )
+        if one_logit and spec.num_classes != 2:
+            raise ConfigError(
+                f"one_logit: got true for {spec.num_classes} classes, expected two: one logit decides once"
+            )
+        self.one_logit = one_logit
         self.choose_by = checked_choice(choose_by, ("miou", "pixel_accuracy"))
         self.spec = spec
         self.class_names = spec.classes
@@ -146,7 +154,8 @@ class SegmentationTask(Task):
         ]
 
     def build_model(self) -> nn.Module:
-        return built_network(self._model, self.num_classes, self.example())
+        network = built_network(self._model, 1 if self.one_logit else self.num_classes, self.example())
+        return two_class_network(network, several=False) if self.one_logit else network
 
     def view(self, inputs: Tensor, kind: str) -> Tensor:
         return self._views(inputs, kind)

@@ -103,7 +103,7 @@ def _masked(run: FinishedRun, inputs: Tensor, trusted: Tensor) -> Tensor | None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.config["seed"])
         light = run.task.view(inputs, branch.masked_view)
-        masked, _ = branch.mask(light, trusted, torch.ones(len(light), dtype=torch.bool))
+        masked, _ = branch.mask(light, run.task.trusted_places(trusted), torch.ones(len(light), dtype=torch.bool))
     return masked  # type: ignore[no-any-return]
 
 
