@@ -14,6 +14,7 @@ from .small.small_segmenter import SmallSegmenter as SmallSegmenter
 from .timm_classifier import TimmClassifier as TimmClassifier
 from .weights import load_backbone_weights as load_backbone_weights
 from .wide_resnet import WideResNet as WideResNet
+from .wrapped.feature_difference import FeatureDifference as FeatureDifference
 from .wrapped.logits_alone import LogitsAlone as LogitsAlone
 from .wrapped.logits_alone import as_logits_network as as_logits_network
 from .wrapped.logits_alone import built_network as built_network
@@ -29,6 +30,7 @@ __all__ = [
     "ConvolutionalHead",
     "DeepLabV3Plus",
     "EncoderDecoder",
+    "FeatureDifference",
     "FeaturePerturbation",
     "LogitsAlone",
     "SegmentationModel",

@@ -38,6 +38,8 @@ class FixedThreshold(Selector):
         tensor([ True, False])
     """
 
+    by_class: Tensor
+
     @checked
     def __init__(self, threshold: Shares = 0.95) -> None:
         super().__init__()
