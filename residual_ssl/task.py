@@ -158,6 +158,13 @@ class Task(ABC):
         """What travels with an exported network, as values that JSON can hold."""
         return {"classes": list(self.class_names)}
 
+    def plane(self, points: Tensor) -> Tensor:
+        """Values of points ``(*S)``, or of points by class ``(K, *S)``, laid out as a picture ``(…, H, W)``.
+
+        Here points are those of an image and stay as they are; a task of volumes lays out their slices.
+        """
+        return points
+
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         """What a person looks at, by kind: an input, its predicted labels ``(*S)``, a selection of batch size 1."""
         raise ResidualSSLError(f"task: {type(self).__name__} draws no pictures")

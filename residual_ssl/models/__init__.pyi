@@ -11,6 +11,7 @@ from .mlp import MLP as MLP
 from .segmentation_model import SegmentationModel as SegmentationModel
 from .small.small_classifier import SmallClassifier as SmallClassifier
 from .small.small_segmenter import SmallSegmenter as SmallSegmenter
+from .small.unet3d import UNet3d as UNet3d
 from .timm_classifier import TimmClassifier as TimmClassifier
 from .weights import load_backbone_weights as load_backbone_weights
 from .wide_resnet import WideResNet as WideResNet
@@ -39,6 +40,7 @@ __all__ = [
     "TimmClassifier",
     "TwoClassLogits",
     "TwoClassModel",
+    "UNet3d",
     "WideResNet",
     "as_logits_network",
     "built_network",
