@@ -50,6 +50,8 @@ class Task(ABC):
             target domain without labels: a criterion that looks at none.
         input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
         tiled: whether large inputs may be predicted in parts; False where the model sees every input at one size.
+        tabular: whether a prediction of several points is a row of a table, as of :meth:`rows`, and no picture; one of
+            a single point always is.
     """
 
     class_names: tuple[str, ...]
@@ -59,6 +61,7 @@ class Task(ABC):
     choose_by: str | None = None
     input_suffixes: tuple[str, ...] = ()
     tiled: bool = True
+    tabular: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -203,6 +206,17 @@ class Task(ABC):
         """A dataset input, without the batch dimension, from a user's own file."""
         raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
 
+    def rows(self, logits: Tensor, selection: Selection) -> list[dict[str, str | float]]:
+        """What a table says of N predicted inputs, a row each by column: here class, confidence and trust.
+
+        The first column is ``label``, in words.
+        """
+        columns = (logits.argmax(1).tolist(), selection.confidence.tolist(), selection.weight.tolist())
+        return [
+            {"label": self.class_names[label], "confidence": confidence, "trust": trust}
+            for label, confidence, trust in zip(*columns, strict=True)
+        ]
+
     def example(self) -> Tensor:
         """A dataset input, without the batch dimension, of a size that the network was trained on."""
         raise ResidualSSLError(f"task: {type(self).__name__} names no example input to export with")
@@ -210,6 +224,13 @@ class Task(ABC):
     def metadata(self) -> dict[str, object]:
         """What travels with an exported network, as values that JSON can hold."""
         return {"classes": list(self.class_names)}
+
+    def plane(self, points: Tensor) -> Tensor:
+        """Values of points ``(*S)``, or of points by class ``(K, *S)``, laid out as a picture ``(…, H, W)``.
+
+        Here points are those of an image and stay as they are; a task of volumes lays out their slices.
+        """
+        return points
 
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         """What a person looks at, by kind: an input, its predicted labels ``(*S)``, a selection of batch size 1."""

@@ -9,6 +9,10 @@ from .classification.classified import ImageArrays as ImageArrays
 from .classification.classified import JoinedSamples as JoinedSamples
 from .classification.handwritten_digits import HandwrittenDigits as HandwrittenDigits
 from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
+from .classification.multi_label import LabelTable as LabelTable
+from .classification.multi_label import MultiLabelSample as MultiLabelSample
+from .classification.multi_label import MultiLabelSplit as MultiLabelSplit
+from .classification.multi_label import PresentClasses as PresentClasses
 from .classification.poisoned import GridTrigger as GridTrigger
 from .classification.poisoned import PoisonedPool as PoisonedPool
 from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
@@ -81,12 +85,16 @@ __all__ = [
     "ImageArrays",
     "ImageFolders",
     "JoinedSamples",
+    "LabelTable",
     "LabelledPool",
     "ListEntry",
     "ListedSamples",
     "LongTail",
     "MaskColours",
+    "MultiLabelSample",
+    "MultiLabelSplit",
     "PoisonedPool",
+    "PresentClasses",
     "RawRows",
     "RegionFiles",
     "Sample",

@@ -4,6 +4,7 @@ from .complementary_dropout import ComplementaryDropout as ComplementaryDropout
 from .cutmix import CutMix as CutMix
 from .feature_dropout import FeatureDropout as FeatureDropout
 from .feature_noise import FeatureNoise as FeatureNoise
+from .intensity import Intensity as Intensity
 from .photometric import Photometric as Photometric
 from .rand_augment import RandAugment as RandAugment
 from .trusted_mask import TrustedMask as TrustedMask
@@ -15,6 +16,7 @@ __all__ = [
     "CutMix",
     "FeatureDropout",
     "FeatureNoise",
+    "Intensity",
     "Photometric",
     "RandAugment",
     "TrustedMask",

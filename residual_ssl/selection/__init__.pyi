@@ -15,6 +15,7 @@ from .graph.label_propagation import LabelPropagation as LabelPropagation
 from .graph.pooled_propagation import PooledPropagation as PooledPropagation
 from .graph.region_vote import RegionVote as RegionVote
 from .needs import Needs as Needs
+from .per_label import PerLabel as PerLabel
 from .points.certainty import certainty as certainty
 from .points.units import from_probabilities as from_probabilities
 from .selection import Selection as Selection
@@ -72,6 +73,7 @@ __all__ = [
     "LearnedConvexSelector",
     "Needs",
     "OracleSelector",
+    "PerLabel",
     "PooledPropagation",
     "RegionVote",
     "ReliableRegions",

@@ -37,6 +37,7 @@ CLASSES = 3
 ARGUMENTS = {
     "ConstrainedConvexSelector": (CLASSES,),
     "DistributionAlignment": (FixedThreshold(0.5),),
+    "PerLabel": (FixedThreshold(0.5), 2),
     "PooledPropagation": (FixedThreshold(0.5), LabelPropagation()),
     "RegionVote": (FixedThreshold(0.5),),
     "ReliableRegions": (FixedThreshold(0.5),),
