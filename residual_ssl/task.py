@@ -33,7 +33,9 @@ class Task(ABC):
     - ``truth``: as ``target``, in the unlabelled set where labels happen to be known, and -1 at points that belong to
         none of the classes. It feeds diagnostics and never a loss;
     - ``stored``: float32 ``(2, *S)``, class ids and weights in [0, 1] of pseudo-labels made beforehand, in the
-      unlabelled set of a labelled pool.
+      unlabelled set of a labelled pool;
+    - ``regions``: int64 ``(*S)``, the region of each point within its sample, negative for none; in the unlabelled set
+      where regions are proposed.
 
     The training sets are indexed by ``(index, draw)``: ``draw`` is the place of the sample in the whole run and seeds
     its augmentation, so that a run is the same for any number of workers and continues exactly after a stop.
@@ -48,6 +50,8 @@ class Task(ABC):
             target domain without labels: a criterion that looks at none.
         input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
         tiled: whether large inputs may be predicted in parts; False where the model sees every input at one size.
+        tabular: whether a prediction of several points is a row of a table, as of :meth:`rows`, and no picture; one of
+            a single point always is.
     """
 
     class_names: tuple[str, ...]
@@ -57,6 +61,7 @@ class Task(ABC):
     choose_by: str | None = None
     input_suffixes: tuple[str, ...] = ()
     tiled: bool = True
+    tabular: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -201,6 +206,17 @@ class Task(ABC):
         """A dataset input, without the batch dimension, from a user's own file."""
         raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
 
+    def rows(self, logits: Tensor, selection: Selection) -> list[dict[str, str | float]]:
+        """What a table says of N predicted inputs, a row each by column: here class, confidence and trust.
+
+        The first column is ``label``, in words.
+        """
+        columns = (logits.argmax(1).tolist(), selection.confidence.tolist(), selection.weight.tolist())
+        return [
+            {"label": self.class_names[label], "confidence": confidence, "trust": trust}
+            for label, confidence, trust in zip(*columns, strict=True)
+        ]
+
     def example(self) -> Tensor:
         """A dataset input, without the batch dimension, of a size that the network was trained on."""
         raise ResidualSSLError(f"task: {type(self).__name__} names no example input to export with")
@@ -217,6 +233,13 @@ class Task(ABC):
             selection: of batch size 1, with the values of the prediction.
         """
         return None
+
+    def plane(self, points: Tensor) -> Tensor:
+        """Values of points ``(*S)``, or of points by class ``(K, *S)``, laid out as a picture ``(…, H, W)``.
+
+        Here points are those of an image and stay as they are; a task of volumes lays out their slices.
+        """
+        return points
 
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         """What a person looks at, by kind: an input, its predicted labels ``(*S)``, a selection of batch size 1."""

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from residual_ssl.config.sizes import bytes_of
+from residual_ssl.engine.batch_memory import batch_memory
 from residual_ssl.engine.evaluation import further_entries
 from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.setup.devices import gpu_memory_gib, resident_memory_gib
@@ -36,6 +38,7 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     device = run.accelerator.device
     labelled, unlabelled = run.batches(step, SkippedSamples())
     first_labelled, labelled = _peeked(labelled)
+    first_unlabelled = None
     lines = {"labelled batch": _shapes(first_labelled)}
     if unlabelled is not None:
         first_unlabelled, unlabelled = _peeked(unlabelled)
@@ -56,6 +59,10 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
         shown = {"largest evaluation sample": _shapes(sample), "predicted": _shapes({"logits": logits})}
     gpu = gpu_memory_gib(device)
     memory = f"{resident_memory_gib():.2f} GiB resident" if gpu is None else f"{gpu:.2f} GiB of the GPU for tensors"
+    if run.settings.memory is not None:
+        budget = bytes_of(run.settings.memory)
+        found = batch_memory(run, step, first_labelled, first_unlabelled, budget)
+        shown |= dict(zip(("a step takes", "budget"), found, strict=True))
     lines |= {
         **shown,
         "first step": f"{seconds:.2f} s, with what is set up once",

@@ -67,24 +67,30 @@ class Selection:
     def mixed(self, other: Selection, take_other: Tensor, num_classes: int | None = None) -> Selection:
         """The selection of samples that show those of ``other`` in some places (CutMix of labels).
 
-        Where points are places of the input, each is taken from one of the two. Where a point is a whole sample, it
-        becomes both: its target is that of either by its share of the places, each weighted as its own selection does,
-        so that the loss is the sum of both losses by their shares, and what is not selected teaches nothing.
+        Where points are places of the input, each is taken from one of the two; several points of one place, as
+        ``(B, L, *S)``, are taken together. Where points are of whole samples, ``(B,)`` or ``(B, L)``, they become both:
+        their target is that of either by its share of the places, each weighted as its own selection does, so that the
+        loss is the sum of both losses by their shares, and what is not selected teaches nothing.
 
         Args:
             other: a selection of the same shape.
-            take_other: bool ``(B, *S)``, or for selections ``(B,)`` over the places of the input ``(B, …)``.
-            num_classes: K; needed for whole samples alone.
+            take_other: bool ``(B, *S)`` over the places; points with fewer dimensions are of whole samples.
+            num_classes: K; needed for points of whole samples alone.
 
         Raises:
-            InvalidInputError: whole samples without ``num_classes``.
+            InvalidInputError: points of whole samples without ``num_classes``.
 
         Source: CutMix, arXiv 1905.04899, §3.1.
         """
         if take_other.dim() > self.label.dim():
             if num_classes is None:
                 raise InvalidInputError("num_classes: got None for points that are whole samples, expected K")
-            return self._shared(other, take_other.flatten(1).to(self.weight.dtype).mean(1), num_classes)
+            share = take_other.flatten(1).to(self.weight.dtype).mean(1)
+            share = share.reshape(-1, *[1] * (self.label.dim() - 1)).expand(self.label.shape)
+            return self._shared(other, share, num_classes)
+        take_other = take_other.reshape(
+            len(take_other), *[1] * (self.label.dim() - take_other.dim()), *take_other.shape[1:]
+        )
         theirs = other._tensors()
         by_class = dict.fromkeys(("target", "negative", "values"), take_other.unsqueeze(1))
         changes: dict[str, Any] = {
@@ -117,12 +123,12 @@ class Selection:
         return known
 
     def _shared(self, other: Selection, share: Tensor, num_classes: int) -> Selection:
-        """Both selections ``(B,)``, the other one to a share ``(B,)`` in [0, 1]."""
+        """Both selections of whole samples, the other one to a share in [0, 1], of the shape of the points."""
         weights = (1 - share) * self.weight, share * other.weight
         total = weights[0] + weights[1]
         part = torch.where(total > 0, weights[1] / total.clamp(min=torch.finfo(total.dtype).tiny), share).unsqueeze(1)
         targets = [
-            F.one_hot(one.label, num_classes).to(total.dtype) if one.target is None else one.target
+            F.one_hot(one.label, num_classes).movedim(-1, 1).to(total.dtype) if one.target is None else one.target
             for one in (self, other)
         ]
         nearer = share <= 0.5

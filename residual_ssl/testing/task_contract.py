@@ -71,7 +71,7 @@ class TaskContract:
 
     def test_unlabelled_samples_have_no_target_and_truth_is_of_known_ids(self, task: Task) -> None:
         unlabelled = self.batch(task, "unlabelled")
-        assert set(unlabelled) <= {"input", "valid", "truth", "stored"}
+        assert set(unlabelled) <= {"input", "valid", "truth", "stored", "regions"}
         shape = self.output(task, unlabelled["input"])[:, 0].shape
         if "valid" in unlabelled:
             assert (unlabelled["valid"].dtype, unlabelled["valid"].shape) == (torch.bool, shape)

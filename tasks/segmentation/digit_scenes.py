@@ -177,15 +177,24 @@ def _letters(seed: int) -> Glyphs:
 
 
 def scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
-    """One scene: image ``(size, size, 3)`` in [0, 1], class ids ``(size, size)``, and its objects ``(n, 5)``.
-
-    Of each object left, top, right and bottom of what its class covers, in pixels, and its class id.
-    """
-    canvas = _ground(size, rng)
-    brightness = canvas.mean(axis=2)
+    """One scene: image ``(size, size, 3)`` in [0, 1], class ids ``(size, size)``, objects as :func:`draw_digits`."""
+    canvas = textured_ground(size, rng)
     mask = np.zeros((size, size), dtype=np.int64)
+    objects = draw_digits(canvas, mask, digits, int(rng.integers(3, 6)), rng)
+    return noisy(canvas, rng), mask, objects
+
+
+def draw_digits(
+    canvas: Array, mask: NDArray[np.int64], digits: Glyphs, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw digits on a canvas ``(H, W, 3)`` in [0, 1] and their ids into its mask ``(H, W)``, where that is 0.
+
+    Returns:
+        The digits ``(n, 5)``: left, top, right and bottom of what the class of each covers, in pixels, and its id.
+    """
+    brightness, size = canvas.mean(axis=2), len(canvas)
     objects = []
-    for _ in range(rng.integers(3, 6)):
+    for _ in range(count):
         choice = rng.integers(len(digits[1]))
         ink = _enlarged(digits[0][choice], round(8 * rng.uniform(2.6, 3.2) * size / 64))
         shape = _dilated(ink) > _MASK_LEVEL
@@ -196,8 +205,13 @@ def scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, N
         top, left = corner[0].start, corner[1].start
         extent = [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
         objects.append([*extent, digits[1][choice]])
-    noisy = canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32)
-    return np.clip(noisy, 0, 1), mask, np.array(objects, dtype=np.int64)
+    return np.array(objects, dtype=np.int64).reshape(-1, 5)
+
+
+def noisy(canvas: Array, rng: np.random.Generator) -> Array:
+    """A canvas under the noise of a camera, in [0, 1]."""
+    image: Array = np.clip(canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32), 0, 1)
+    return image
 
 
 def _colour(ground: Array, rng: np.random.Generator) -> Array:
@@ -209,7 +223,7 @@ def _colour(ground: Array, rng: np.random.Generator) -> Array:
     return colour.astype(np.float32)
 
 
-def _ground(size: int, rng: np.random.Generator) -> Array:
+def textured_ground(size: int, rng: np.random.Generator) -> Array:
     """Texture with up to two strokes, ``(size, size, 3)`` in [0, 0.62]: room for a brighter digit everywhere."""
     coarse = rng.uniform(*_GROUND, size=(3, *rng.integers(3, 7, size=2))).astype(np.float32)
     smooth = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse]

@@ -69,12 +69,13 @@ class WeakGeometry:
     ``__call__(image, mask=None, generator=None) -> (image, mask, valid)``
 
     Args of the call:
-        image: ``(3, H, W)``, uint8 or floating in [0, 1]; bilinear, antialiased.
+        image: ``(3, H, W)``, uint8 or floating in [0, 1], or several images on each other, ``(3n, H, W)``, which move
+            alike; bilinear, antialiased.
         mask: integer ``(H, W)`` or None; nearest.
         generator: source of randomness; None for torch's global one, which ``DataLoader`` seeds in each worker.
 
     Returns of the call:
-        image float32 ``(3, *crop)`` in [0, 1]; mask ``(*crop)`` of its dtype, or None; valid bool ``(*crop)``, False
+        image float32 ``(C, *crop)`` in [0, 1]; mask ``(*crop)`` of its dtype, or None; valid bool ``(*crop)``, False
         at padding.
 
     Raises:
@@ -139,8 +140,8 @@ class WeakGeometry:
         pixels = resize_image(image, (height, width))[:, rows, columns]
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float().clamp(0, 1)
         valid = placement.laid(torch.ones(pixels.shape[1:], dtype=torch.bool), False)
-        pixels = torch.where(valid, placement.laid(pixels, 0.0), torch.tensor(self.fill)[:, None, None])
-        return pixels, valid, placement
+        fill = torch.tensor(self.fill).repeat(len(pixels) // 3)[:, None, None]
+        return torch.where(valid, placement.laid(pixels, 0.0), fill), valid, placement
 
     def __repr__(self) -> str:
         return f"WeakGeometry(crop={self.crop}, scale={self.scale}, flip={self.flip}, ignore_index={self.ignore_index})"
@@ -155,7 +156,12 @@ def _window(side: int, crop: int, position: float) -> tuple[slice, int, int]:
 
 
 def _check(image: Tensor, mask: Tensor | None) -> None:
-    if image.dim() != 3 or image.shape[0] != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
+    if (
+        image.dim() != 3
+        or not image.shape[0]
+        or image.shape[0] % 3
+        or not (image.dtype == torch.uint8 or image.is_floating_point())
+    ):
         raise InvalidInputError(
             f"image: got {image.dtype} of shape {tuple(image.shape)}, expected uint8 or floating (3, H, W)"
         )

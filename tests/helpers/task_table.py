@@ -13,6 +13,11 @@ TASKS: dict[str, tuple[str, ...]] = {
     "segmentation": ("experiment=digits", *_SCENES, "dataset.source.size=32", "dataset.geometry.crop=32"),
     "classification": ("experiment=digits_classification", "split=20", "model.widths=[8,16]"),
     "rows": ("experiment=digit_rows", "dataset.labelled=20"),
+    "change": ("experiment=change_digits", *_SCENES, "dataset.source.size=32", "dataset.geometry.crop=32"),
+    "volumes": (
+        *("experiment=volumes", *_SCENES, "dataset.source.size=[8,16,24]", "dataset.patches.size=[4,16,16]"),
+        "model.widths=[4,8]",
+    ),
     "detection": (
         *("experiment=detection_digits", *_SCENES, "dataset.source.size=32", "dataset.geometry.crop=32"),
         *("model.widths=[8,16]", "model.channels=32", "model.convolutions=1"),

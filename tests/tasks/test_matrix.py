@@ -18,7 +18,8 @@ from residual_ssl.task import Batch, Task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALGORITHMS = sorted(path.stem for path in (CONFIGS / "algorithm").glob("*.yaml"))
-SELECTORS = sorted(path.stem for path in (CONFIGS / "selector").glob("*.yaml"))
+# One names the labels that its points are of, which are a task's own.
+SELECTORS = sorted(path.stem for path in (CONFIGS / "selector").glob("*.yaml") if path.stem != "per_label")
 # They draw the labelled images by the classes of their pixels, or start from a finished run.
 ELSEWHERE = ("daformer", "mic", "source_free")
 COMBINATIONS = [
@@ -35,8 +36,12 @@ SAMPLE = random.Random(0).sample(COMBINATIONS, _SAMPLED)
 def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) -> str | None:
     """What a combination that makes no sense is refused with; None for one that must work."""
     settings = config["algorithm"]
-    if algorithm in ("dann", "cdan") and task not in WHOLE[:1]:
+    if algorithm in ("dann", "cdan") and task not in WHOLE:
         return "tells domains apart by one feature vector a sample"
+    if task == "detection" and settings.get("auxiliary"):
+        return "whose network predicts values beside classes"
+    if algorithm == "early_learning" and task not in WHOLE:
+        return "targets 'memory' for points that are places"
     if settings.get("selector") is None:  # the algorithm asks for none
         return None
     kind = build(compose_choice("selector", selector), "selector")
@@ -45,6 +50,8 @@ def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) ->
         return "features of the inputs"
     if settings["_target_"].endswith("CrossSupervision"):
         return "cross supervision has two predictions and nothing else" if set(evidence) - {"second"} else None
+    if "regions" in evidence:
+        return "judges by regions of the samples"
     if "stored" in evidence:
         return "labels that residual-ssl label stored"
     if "second" in evidence and (settings.get("ema_decay") is None or settings.get("ema_teaches") is False):
@@ -53,8 +60,6 @@ def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) ->
         return "features of the inputs"
     if algorithm == "dacs" and task in WHOLE:
         return "ClassMix cuts classes out of samples"
-    if algorithm == "cutmix_seg" and task == "rows":
-        return "CutMix cuts boxes out of images"
     return None
 
 
@@ -65,6 +70,8 @@ def made(task: str) -> tuple[Task, Batch, Batch]:
     labelled: Any = found.labelled(0)
     unlabelled: Any = found.unlabelled(0)
     batches = [default_collate([data[i % len(data), i] for i in range(4)]) for data in (labelled, unlabelled)]
+    for batch in batches:
+        batch["index"] = torch.arange(4)  # as a run adds it
     return found, batches[0], batches[1]
 
 
@@ -95,7 +102,7 @@ def _steps(task: Task, settings: dict[str, Any], labelled: Batch, unlabelled: Ba
     model = algorithm.build_model(task).train()
     algorithm.attach(model)
     algorithm.on_train_start(10)
-    algorithm.fit_selector(task, task.labelled(0), task.unlabelled(0))
+    algorithm.see_data(task, task.labelled(0), task.unlabelled(0))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for _ in range(2):
         output = algorithm.step(model, task, labelled, unlabelled)

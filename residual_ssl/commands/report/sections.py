@@ -111,14 +111,14 @@ def _sample_pictures(task: DrawnTask, judged: JudgedSamples) -> tuple[list[str],
     known = judged.known(ignore)
     rows = []
     for i, image in enumerate(judged.inputs):
-        one = judged.selection.map(lambda points, i=i: points[i])  # type: ignore[misc]
+        one = judged.selection.map(lambda points, i=i: task.plane(points[i]))  # type: ignore[misc]
         cells = {"image": shown_input(task, image)}
         if judged.truth is not None:
             cells["truth"] = task.draw_labels(judged.truth[i])
         cells["pseudo-label"] = task.draw_labels(one.label.where(one.valid, ignore))
         cells["trust"] = trust_map(one)
         if judged.truth is not None:
-            cells["right or wrong"] = outcome_map(one, judged.truth[i], known[i])
+            cells["right or wrong"] = outcome_map(one, task.plane(judged.truth[i]), task.plane(known[i]))
         if judged.masked is not None:
             cells["masked view"] = task.display(judged.masked[i : i + 1])[0]
         rows.append([str(i + 1), *(picture(pixels, f"sample {i + 1}: {name}") for name, pixels in cells.items())])

@@ -74,7 +74,7 @@ def test_training_and_validation_digits_are_disjoint_and_complete(seed: int) -> 
 def test_ink_is_brighter_than_all_ground_below_it_by_three_tenths() -> None:
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        ground = digit_scenes._ground(64, rng)
+        ground = digit_scenes.textured_ground(64, rng)
         assert 0 <= ground.min() <= ground.max() <= 0.62
         below = ground.mean(axis=2)[seed % 40 :][:24, :24]
         colour = digit_scenes._colour(below, rng)
