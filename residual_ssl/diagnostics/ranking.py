@@ -142,7 +142,8 @@ def auroc(score: Tensor, positive: Tensor) -> Tensor:
     positives = positive.sum().double()
     negatives = positive.numel() - positives
     wins = middle[positive.flatten()].sum() - positives * (positives + 1) / 2
-    return wins / (positives * negatives)
+    area: Tensor = wins / (positives * negatives)
+    return area
 
 
 def _check(score: Tensor, mark: Tensor, name: str) -> None:

@@ -16,6 +16,9 @@ from .graph.pooled_propagation import PooledPropagation as PooledPropagation
 from .needs import Needs as Needs
 from .points.certainty import certainty as certainty
 from .points.units import from_probabilities as from_probabilities
+from .prototypes.category_discovery import CategoryDiscovery as CategoryDiscovery
+from .prototypes.cleaner import PrototypeCleaner as PrototypeCleaner
+from .prototypes.wad import WADWeight as WADWeight
 from .selection import Selection as Selection
 from .selector import Selector as Selector
 from .thresholds.adamatch import AdaMatchThreshold as AdaMatchThreshold
@@ -42,6 +45,7 @@ from .weights.oracle import OracleSelector as OracleSelector
 from .weights.softmatch import SoftMatchWeight as SoftMatchWeight
 from .weights.st_plus_plus import STPlusPlusSelector as STPlusPlusSelector
 from .weights.stored import StoredLabels as StoredLabels
+from .weights.suppressed import SuppressedConsistency as SuppressedConsistency
 from .weights.trust_all import TrustAll as TrustAll
 from .weights.ucc import UCCWeight as UCCWeight
 from .wrapper import WrapperSelector as WrapperSelector
@@ -51,6 +55,7 @@ __all__ = [
     "AgreementThreshold",
     "CAFSThreshold",
     "CWBASSThreshold",
+    "CategoryDiscovery",
     "ConfidenceWeight",
     "ConfidentShare",
     "ConformalSelector",
@@ -72,6 +77,7 @@ __all__ = [
     "Needs",
     "OracleSelector",
     "PooledPropagation",
+    "PrototypeCleaner",
     "ReliableRegions",
     "STPlusPlusSelector",
     "Selection",
@@ -81,10 +87,12 @@ __all__ = [
     "ShrinkMatchThreshold",
     "SoftMatchWeight",
     "StoredLabels",
+    "SuppressedConsistency",
     "TopFraction",
     "TrustAll",
     "U2PLThreshold",
     "UCCWeight",
+    "WADWeight",
     "WrapperSelector",
     "certainty",
     "convex_partition",

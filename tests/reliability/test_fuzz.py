@@ -38,7 +38,9 @@ ARGUMENTS = {
     "ConstrainedConvexSelector": (CLASSES,),
     "DistributionAlignment": (FixedThreshold(0.5),),
     "PooledPropagation": (FixedThreshold(0.5), LabelPropagation()),
+    "PrototypeCleaner": (FixedThreshold(0.5),),
     "ReliableRegions": (FixedThreshold(0.5),),
+    "SuppressedConsistency": (FixedThreshold(0.5),),
 }
 SHAPES = st.sampled_from([(), (0,), (1,), (7,), (2, 3), (0, 4), (3, 2, 2)])
 seeds = st.integers(0, 2**20)
