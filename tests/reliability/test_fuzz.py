@@ -67,6 +67,7 @@ def evidence(selector: Selector, x: Tensor, seed: int) -> dict[str, Tensor]:
         "second": x.roll(1, 0),
         "earlier": torch.stack([x, x.roll(1, 0)]),
         "features": x,
+        "stored": torch.stack([x.argmax(1), torch.ones_like(x[:, 0])], 1) if x.shape[1] else x,
         "truth": torch.randint(0, x.shape[1], points, generator=generator(seed)),
     }
     return {name: made[name] for name in selector.evidence}
