@@ -32,7 +32,7 @@ def test_each_configuration_is_named_by_a_rule_of_its_own() -> None:
     configs = SCRIPT["configurations"]()
     named = {name for names in configs.values() for name in names}
     assert named == {path.stem for path in (ROOT / "configs" / "selector").glob("*.yaml")}
-    assert configs["DistributionAlignment"] == ["adamatch", "softmatch"]
+    assert configs["DistributionAlignment"] == ["adamatch", "iomatch", "softmatch"]
     assert configs["AdaMatchThreshold"] == ["adamatch"]
     assert "csl_cvxpylayers" in configs["ConvexSelector"]  # by its defaults list
 

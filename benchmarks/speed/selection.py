@@ -29,8 +29,10 @@ from residual_ssl.selection import (
     FixedThreshold,
     LabelPropagation,
     PooledPropagation,
+    PrototypeCleaner,
     RegionVote,
     ReliableRegions,
+    SuppressedConsistency,
     selector_classes,
 )
 from residual_ssl.testing import labels_for
@@ -103,6 +105,8 @@ def selectors(logits: Tensor, only: list[str] | None) -> dict[str, Selector]:
         "ReliableRegions": lambda: ReliableRegions(FixedThreshold()),
         "DistributionAlignment": lambda: DistributionAlignment(FixedThreshold()),
         "PooledPropagation": lambda: PooledPropagation(FixedThreshold(), LabelPropagation()),
+        "PrototypeCleaner": lambda: PrototypeCleaner(FixedThreshold()),
+        "SuppressedConsistency": lambda: SuppressedConsistency(FixedThreshold()),
     }
     names = [name for name in selector_classes() if only is None or name in only]
     made: dict[str, Any] = {name: special.get(name, selector_classes()[name])() for name in names}

@@ -18,6 +18,9 @@ from .needs import Needs as Needs
 from .per_label import PerLabel as PerLabel
 from .points.certainty import certainty as certainty
 from .points.units import from_probabilities as from_probabilities
+from .prototypes.category_discovery import CategoryDiscovery as CategoryDiscovery
+from .prototypes.cleaner import PrototypeCleaner as PrototypeCleaner
+from .prototypes.wad import WADWeight as WADWeight
 from .selection import Selection as Selection
 from .selector import Selector as Selector
 from .thresholds.adamatch import AdaMatchThreshold as AdaMatchThreshold
@@ -44,6 +47,7 @@ from .weights.oracle import OracleSelector as OracleSelector
 from .weights.softmatch import SoftMatchWeight as SoftMatchWeight
 from .weights.st_plus_plus import STPlusPlusSelector as STPlusPlusSelector
 from .weights.stored import StoredLabels as StoredLabels
+from .weights.suppressed import SuppressedConsistency as SuppressedConsistency
 from .weights.trust_all import TrustAll as TrustAll
 from .weights.ucc import UCCWeight as UCCWeight
 from .wrapper import WrapperSelector as WrapperSelector
@@ -53,6 +57,7 @@ __all__ = [
     "AgreementThreshold",
     "CAFSThreshold",
     "CWBASSThreshold",
+    "CategoryDiscovery",
     "ConfidenceWeight",
     "ConfidentShare",
     "ConformalSelector",
@@ -75,6 +80,7 @@ __all__ = [
     "OracleSelector",
     "PerLabel",
     "PooledPropagation",
+    "PrototypeCleaner",
     "RegionVote",
     "ReliableRegions",
     "STPlusPlusSelector",
@@ -85,10 +91,12 @@ __all__ = [
     "ShrinkMatchThreshold",
     "SoftMatchWeight",
     "StoredLabels",
+    "SuppressedConsistency",
     "TopFraction",
     "TrustAll",
     "U2PLThreshold",
     "UCCWeight",
+    "WADWeight",
     "WrapperSelector",
     "certainty",
     "convex_partition",

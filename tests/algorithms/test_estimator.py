@@ -117,12 +117,17 @@ def test_a_soft_target_becomes_a_row_for_each_class() -> None:
     torch.testing.assert_close(loss, -(selection.target[0] * student).sum(), check_dtype=False)
 
 
+WRAPPERS = (
+    "DistributionAlignment",
+    "PooledPropagation",
+    "PrototypeCleaner",
+    "ReliableRegions",
+    "SuppressedConsistency",
+)
 JUDGE_BY_PREDICTIONS = [
     name
     for name, rule in selector_classes().items()
-    if not rule.evidence
-    and name not in ("DistributionAlignment", "PooledPropagation", "ReliableRegions")
-    and not hasattr(rule, "fit")
+    if not rule.evidence and name not in WRAPPERS and not hasattr(rule, "fit")
 ]
 
 

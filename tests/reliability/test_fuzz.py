@@ -40,7 +40,9 @@ ARGUMENTS = {
     "PerLabel": (FixedThreshold(0.5), 2),
     "PooledPropagation": (FixedThreshold(0.5), LabelPropagation()),
     "RegionVote": (FixedThreshold(0.5),),
+    "PrototypeCleaner": (FixedThreshold(0.5),),
     "ReliableRegions": (FixedThreshold(0.5),),
+    "SuppressedConsistency": (FixedThreshold(0.5),),
 }
 SHAPES = st.sampled_from([(), (0,), (1,), (7,), (2, 3), (0, 4), (3, 2, 2)])
 seeds = st.integers(0, 2**20)
@@ -68,7 +70,7 @@ def evidence(selector: Selector, x: Tensor, seed: int) -> dict[str, Tensor]:
         "earlier": torch.stack([x, x.roll(1, 0)]),
         "features": x,
         "regions": torch.randint(-1, 4, points, generator=generator(seed)),
-        "stored": torch.stack([x.argmax(1), x.argmin(1)], 1),
+        "stored": torch.stack([x.argmax(1), torch.ones_like(x[:, 0])], 1) if x.shape[1] else x,
         "truth": torch.randint(0, x.shape[1], points, generator=generator(seed)),
     }
     return {name: made[name] for name in selector.evidence}

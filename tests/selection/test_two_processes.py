@@ -25,6 +25,7 @@ from residual_ssl.selection import (
     ReliableRegions,
     SoftMatchWeight,
     STPlusPlusSelector,
+    SuppressedConsistency,
     TopFraction,
     U2PLThreshold,
     selector_classes,
@@ -47,16 +48,20 @@ RULES: dict[str, Selector] = {
     "CAFSThreshold": CAFSThreshold(),
     "CWBASSThreshold": CWBASSThreshold(),
     "STPlusPlusSelector": STPlusPlusSelector(window=7),
+    "SuppressedConsistency": SuppressedConsistency(SoftMatchWeight(2.0, 0.5)),
     "ReliableRegions": ReliableRegions(CorrMatchThreshold(0.5, 0.9), window=40),
     "ConvexSelector of a window": ConvexSelector(scope="window", window=40),
 }
 # Their state comes from fit or fit_pool, which every process calls on the same data.
 FITTED = {
+    "CategoryDiscovery",
     "ConformalSelector",
     "ConstrainedConvexSelector",
     "LabelPropagation",
     "LearnedConvexSelector",
     "PooledPropagation",
+    "PrototypeCleaner",
+    "WADWeight",
 }
 
 

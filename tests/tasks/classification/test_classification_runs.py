@@ -75,7 +75,7 @@ def test_what_needs_masks_says_so(tmp_path: Path, algorithm: str, message: str) 
 
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_every_selector_judges_whole_samples(tmp_path: Path, selector: str) -> None:
-    if selector in ("label_propagation", "pooled_propagation"):
+    if selector in ("category_discovery", "label_propagation", "pooled_propagation", "prototype_cleaner", "wad"):
         pytest.skip("judges by features, which images of a network in training do not have")
     if selector == "regions":
         pytest.skip("judges by regions, which whole samples do not have")

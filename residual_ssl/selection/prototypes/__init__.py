@@ -1,0 +1,1 @@
+"""Selectors that judge by where a point's features lie among those of the classes."""
