@@ -13,6 +13,7 @@ from .ema import EMATeacher as EMATeacher
 from .views.contrast import ContrastiveMemory as ContrastiveMemory
 from .views.contrastive import ContrastiveConsistency as ContrastiveConsistency
 from .views.copy_paste import CopyPasteBranch as CopyPasteBranch
+from .views.correlated import CorrelationConsistency as CorrelationConsistency
 from .views.look_ahead import LookAhead as LookAhead
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ContrastiveConsistency",
     "ContrastiveMemory",
     "CopyPasteBranch",
+    "CorrelationConsistency",
     "CrossSupervision",
     "DomainAdversarial",
     "DomainNetwork",

@@ -205,8 +205,7 @@ class FrozenMapSamples:
         mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
         pseudo = samples.pseudo_label(index) if hasattr(samples, "pseudo_label") else None
         proposed = None if self._regions is None else self._regions(samples[index].image, samples[index].name)
-        label, weight = (mask, None) if pseudo is None else pseudo
-        packed = packed_points(label, weight, proposed)
+        packed = packed_points(mask, None, proposed) if pseudo is None else packed_points(*pseudo, proposed)
         on_grid = partial(resize_mask, size=self._maps.grid)
         for view in views:
             valid, moved = self._augmentation.targets(packed, self._maps.size, _seed(self._digests[index]), view)
