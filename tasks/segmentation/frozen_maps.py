@@ -196,8 +196,7 @@ class FrozenMapSamples:
             return self._kept[index, view]
         # Regions are slow to propose: once, for all views.
         found = dict(self._read(index, [view] if self._regions is None else range(self._views)))
-        if len(self._kept) < _TARGETS_KEPT:
-            self._kept |= {(index, number): targets for number, targets in found.items()}
+        self._kept |= {(index, i): found[i] for i in found if len(self._kept) < _TARGETS_KEPT}
         return found[view]
 
     def _read(self, index: int, views: Sequence[int]) -> Iterator[tuple[int, ViewTargets]]:
@@ -205,7 +204,8 @@ class FrozenMapSamples:
         mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
         pseudo = samples.pseudo_label(index) if hasattr(samples, "pseudo_label") else None
         proposed = None if self._regions is None else self._regions(samples[index].image, samples[index].name)
-        packed = packed_points(mask, None, proposed) if pseudo is None else packed_points(*pseudo, proposed)
+        label, weight = (mask, None) if pseudo is None else pseudo
+        packed = packed_points(label, weight, proposed)
         on_grid = partial(resize_mask, size=self._maps.grid)
         for view in views:
             valid, moved = self._augmentation.targets(packed, self._maps.size, _seed(self._digests[index]), view)

@@ -78,7 +78,7 @@ def segments_of(correlation: Tensor, grid: tuple[int, ...], size: tuple[int, ...
     for dim, length in enumerate(size):
         places = torch.arange(length, device=maps.device) * grid[dim] // length
         if dim == 0:
-            alike = alike.unflatten(2, grid)
+            alike = alike.reshape(*alike.shape[:2], *grid)
         alike = alike.index_select(2 + dim, places)
     return alike
 
