@@ -15,6 +15,8 @@ from .views.contrastive import ContrastiveConsistency as ContrastiveConsistency
 from .views.copy_paste import CopyPasteBranch as CopyPasteBranch
 from .views.correlated import CorrelationConsistency as CorrelationConsistency
 from .views.look_ahead import LookAhead as LookAhead
+from .views.prior import Prior as Prior
+from .views.prior import ZeroShot as ZeroShot
 
 __all__ = [
     "Algorithm",
@@ -33,5 +35,7 @@ __all__ = [
     "LookAhead",
     "NetworkPair",
     "PredictionBranch",
+    "Prior",
     "StepOutput",
+    "ZeroShot",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from residual_ssl.algorithms.ema import EMATeacher
 from residual_ssl.algorithms.fit_to_pool import FEATURES_COME_FROM, fit_to_pool
 from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.algorithms.teacher import Teacher
+from residual_ssl.algorithms.views.prior import Prior
 from residual_ssl.errors import ConfigError
 from residual_ssl.models.encoder_decoder import EncoderDecoder
 from residual_ssl.selection import Selection, Selector
@@ -45,6 +47,11 @@ class ConsistencyAlgorithm(Algorithm):
             two domains, and keep running statistics of the unlabelled one alone, which is then also evaluated by them.
             Scales and shifts stay common to both. Without branches there is no unlabelled batch, and no difference.
 
+        prior: gives logits of dataset inputs, frozen: a network of another library, as a zero-shot classifier; see
+            :class:`~residual_ssl.algorithms.Prior`.
+        prior_as: ``"teacher"``: it teaches in place of the student or its average. ``"evidence"``: it is the second
+            prediction that a selector compares with the one that teaches.
+
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
     branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, MCC (a
     prediction branch), ….
@@ -67,6 +74,8 @@ class ConsistencyAlgorithm(Algorithm):
         teacher_from: str | Sequence[str] | None = None,
         view_features: nn.Module | None = None,
         domain_batchnorm: bool = False,
+        prior: Callable[[Tensor], Tensor] | None = None,
+        prior_as: Literal["teacher", "evidence"] = "teacher",
     ) -> None:
         super().__init__()
         branches = dict(branches or {})
@@ -79,6 +88,10 @@ class ConsistencyAlgorithm(Algorithm):
             raise ConfigError(
                 f"algorithm: got ema_decay {ema_decay} and teacher_from {teacher_from}, expected at most one teacher"
             )
+        if prior_as not in ("teacher", "evidence"):
+            raise ConfigError(f"algorithm.prior_as: got {prior_as!r}, expected 'teacher' or 'evidence'")
+        self.prior = None if prior is None else Prior(prior)
+        self.prior_teaches = prior_as == "teacher"
         self.selector = selector if branches else None
         self.branches = nn.ModuleDict(branches)
         self.feature = feature[0] if feature else None
@@ -159,10 +172,13 @@ class ConsistencyAlgorithm(Algorithm):
         teaching = students if teacher is None else teacher(plain)
         evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored", "regions")}
         evidence |= {"second": None, "earlier": None}
-        if teacher is not None:
+        if self.prior is not None:
+            told = self.prior(unlabelled["input"], students)
+            teaching, evidence["second"] = (told, students) if self.prior_teaches else (teaching, told)
+        elif teacher is not None:
             evidence["second"] = students
-            if "earlier" in self.selector.needs.evidence:
-                evidence["earlier"] = teacher.earlier(plain)
+        if teacher is not None and "earlier" in self.selector.needs.evidence:
+            evidence["earlier"] = teacher.earlier(plain)
         if "features" in self.selector.needs.evidence:
             evidence["features"] = task.features(unlabelled["input"])
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
@@ -219,7 +235,7 @@ _EVIDENCE = {
     "regions": ("regions of the samples", "say regions=slic or regions=stored, with a task of segmentation"),
     "second": (
         "a second prediction beside the teacher's",
-        "set algorithm.ema_decay: teacher and student then differ",
+        "set algorithm.ema_decay, or give an algorithm.prior: teacher and student then differ",
     ),
     "features": ("features of the inputs", FEATURES_COME_FROM),
     "earlier": (
