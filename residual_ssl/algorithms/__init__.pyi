@@ -17,6 +17,7 @@ from .views.correlated import CorrelationConsistency as CorrelationConsistency
 from .views.look_ahead import LookAhead as LookAhead
 from .views.prior import Prior as Prior
 from .views.prior import ZeroShot as ZeroShot
+from .views.reliable_images import ReliableImages as ReliableImages
 
 __all__ = [
     "Algorithm",
@@ -36,6 +37,7 @@ __all__ = [
     "NetworkPair",
     "PredictionBranch",
     "Prior",
+    "ReliableImages",
     "StepOutput",
     "ZeroShot",
 ]

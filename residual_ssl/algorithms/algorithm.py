@@ -60,6 +60,13 @@ class Algorithm(nn.Module, ABC):
     def fit_selector(self, task: Task, labelled: Dataset[Batch], unlabelled: Dataset[Batch]) -> None:
         """Called after :meth:`on_train_start` with the training sets, for a selector that must see the pool."""
 
+    def chosen_unlabelled(self, task: Task, unlabelled: Dataset[Batch]) -> Dataset[Batch]:
+        """The unlabelled samples to train on, all unless the algorithm leaves some out; indexed as ``unlabelled``.
+
+        Called before the first step of every start, with the algorithm on its device and in the state to go on from.
+        """
+        return unlabelled
+
     @abstractmethod
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         """Loss of one step on batches that are on the model's device."""

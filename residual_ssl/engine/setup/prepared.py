@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
         if data.unlabelled is not None:
             algorithm.fit_selector(task, data.labelled, data.unlabelled)
     algorithm.to(accelerator.device)
+    if data.unlabelled is not None:
+        data = replace(data, unlabelled=algorithm.chosen_unlabelled(task, data.unlabelled))
     model, optimizer = accelerator.prepare(model, optimizer)
     step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)
     return PreparedRun(settings, accelerator, task, algorithm, data, model, optimizer, step, effective)
