@@ -48,8 +48,10 @@ def configurations() -> dict[str, list[str]]:
 def _targets(path: Path) -> Iterator[str]:
     config = yaml.safe_load(path.read_text())
     for base in config.pop("defaults", []):
-        if base != "_self_":
-            yield from _targets(path.with_stem(base))
+        # A choice that stands within, as the rule of a wrapper, or the file that this one goes on from.
+        name = next(iter(base.values())) if isinstance(base, dict) else base
+        if name != "_self_":
+            yield from _targets(path.with_stem(name))
     yield from _targets_within(config)
 
 

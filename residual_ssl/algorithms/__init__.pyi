@@ -21,7 +21,11 @@ from .open_set.ssb import SSB as SSB
 from .views.contrast import ContrastiveMemory as ContrastiveMemory
 from .views.contrastive import ContrastiveConsistency as ContrastiveConsistency
 from .views.copy_paste import CopyPasteBranch as CopyPasteBranch
+from .views.correlated import CorrelationConsistency as CorrelationConsistency
 from .views.look_ahead import LookAhead as LookAhead
+from .views.prior import Prior as Prior
+from .views.prior import ZeroShot as ZeroShot
+from .views.reliable_images import ReliableImages as ReliableImages
 
 __all__ = [
     "SSB",
@@ -32,6 +36,7 @@ __all__ = [
     "ContrastiveConsistency",
     "ContrastiveMemory",
     "CopyPasteBranch",
+    "CorrelationConsistency",
     "CrossSupervision",
     "DebiasedSelfTraining",
     "DiversifiedHeads",
@@ -47,5 +52,8 @@ __all__ = [
     "NetworkWithHeads",
     "OpenMatch",
     "PredictionBranch",
+    "Prior",
+    "ReliableImages",
     "StepOutput",
+    "ZeroShot",
 ]

@@ -67,6 +67,13 @@ class Algorithm(nn.Module, ABC):
     def see_data(self, task: Task, labelled: Dataset[Batch], unlabelled: Dataset[Batch] | None) -> None:
         """Called after :meth:`on_train_start` with the training sets that the run reads, for what depends on them."""
 
+    def chosen_unlabelled(self, task: Task, unlabelled: Dataset[Batch]) -> Dataset[Batch]:
+        """The unlabelled samples to train on, all unless the algorithm leaves some out; indexed as ``unlabelled``.
+
+        Called before the first step of every start, with the algorithm on its device and in the state to go on from.
+        """
+        return unlabelled
+
     @abstractmethod
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         """Loss of one step on batches that are on the model's device."""

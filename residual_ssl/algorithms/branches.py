@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from residual_ssl.errors import ConfigError
 from residual_ssl.losses import selected_cross_entropy
+from residual_ssl.models.encoder_decoder import EncoderDecoder
 from residual_ssl.perturbations import ClassMix, CutMix
 from residual_ssl.perturbations.trusted_mask import TrustedMask
 from residual_ssl.selection import Selection
@@ -185,3 +187,13 @@ def frozen_running_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.track_running_stats = True
+
+
+def check_perturbs_features(model: nn.Module) -> None:
+    """Refuse a network that maps inputs to logits and offers no way to perturb its features."""
+    if not isinstance(model, EncoderDecoder):
+        raise ConfigError(
+            f"model: {type(model).__name__} maps inputs to logits alone, and this algorithm perturbs features; give an "
+            "EncoderDecoder of residual_ssl.models (SegmentationModel and ClassificationModel are), or choose an "
+            "algorithm without a feature branch, algorithm=fixmatch"
+        )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,13 @@ from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.auxiliary.loss import AuxiliaryLoss
 from residual_ssl.algorithms.auxiliary.losses import AuxiliaryLosses
 from residual_ssl.algorithms.auxiliary.network import NetworkWithHeads
-from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
+from residual_ssl.algorithms.branches import Branch, check_perturbs_features, frozen_running_statistics
 from residual_ssl.algorithms.ema import EMATeacher
 from residual_ssl.algorithms.fit_to_pool import FEATURES_COME_FROM, fit_to_pool
 from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.algorithms.teacher import Teacher
+from residual_ssl.algorithms.views.prior import Prior
 from residual_ssl.errors import ConfigError
-from residual_ssl.models.encoder_decoder import EncoderDecoder
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
 
@@ -49,6 +50,10 @@ class ConsistencyAlgorithm(Algorithm):
             Scales and shifts stay common to both. Without branches there is no unlabelled batch, and no difference.
         auxiliary: further terms, each an :class:`~residual_ssl.algorithms.AuxiliaryLoss`, by name: their heads stand
             beside the classifier in training and are not evaluated; they may change the selection.
+        prior: gives logits of dataset inputs, frozen: a network of another library, as a zero-shot classifier; see
+            :class:`~residual_ssl.algorithms.Prior`.
+        prior_as: ``"teacher"``: it teaches in place of the student or its average. ``"evidence"``: it is the second
+            prediction that a selector compares with the one that teaches.
 
     Published settings are configurations: supervised (no branches), FixMatch (one strong branch), UniMatch (two strong
     branches and feature dropout), CSL (strong, masked, feature dropout), Mean Teacher, self-training in rounds, MCC (a
@@ -73,6 +78,8 @@ class ConsistencyAlgorithm(Algorithm):
         view_features: nn.Module | None = None,
         domain_batchnorm: bool = False,
         auxiliary: Mapping[str, AuxiliaryLoss] | None = None,
+        prior: Callable[[Tensor], Tensor] | None = None,
+        prior_as: Literal["teacher", "evidence"] = "teacher",
     ) -> None:
         super().__init__()
         branches = dict(branches or {})
@@ -88,10 +95,14 @@ class ConsistencyAlgorithm(Algorithm):
             raise ConfigError(
                 f"algorithm: got ema_decay {ema_decay} and teacher_from {teacher_from}, expected at most one teacher"
             )
+        if prior_as not in ("teacher", "evidence"):
+            raise ConfigError(f"algorithm.prior_as: got {prior_as!r}, expected 'teacher' or 'evidence'")
         self.auxiliary = AuxiliaryLosses(auxiliary)
         self.needs_unlabelled = bool(branches) or self.auxiliary.needs_unlabelled
         self.needs_index = self.auxiliary.needs_index
         self.selector = selector if self.needs_unlabelled else None
+        self.prior = None if prior is None else Prior(prior)
+        self.prior_teaches = prior_as == "teacher"
         self.branches = nn.ModuleDict(branches)
         self.feature = feature[0] if feature else None
         self.labelled_weight = labelled_weight
@@ -103,16 +114,16 @@ class ConsistencyAlgorithm(Algorithm):
         self.teacher: Teacher | None = None
 
     def build_model(self, task: Task) -> nn.Module:
-        if self.auxiliary and task.num_values:
+        if task.num_values and (self.auxiliary or self.prior is not None):
             raise ConfigError(
-                f"algorithm.auxiliary: got {', '.join(self.auxiliary)} for {type(task).__name__}, whose network "
-                "predicts values beside classes; expected a task of classes; choose an algorithm without such losses"
+                f"algorithm: got {'a prior' if self.prior is not None else ', '.join(self.auxiliary)} for "
+                f"{type(task).__name__}, whose network predicts values beside classes; choose an algorithm without"
             )
         return self.auxiliary.network(task.build_model(), task.num_classes)
 
     def attach(self, model: nn.Module) -> None:
         if self.feature is not None or self.view_features is not None:
-            _check_perturbs_features(_without_heads(model))
+            check_perturbs_features(_without_heads(model))
         if self.ema_decay is not None:
             self.teacher = EMATeacher(model, self.ema_decay)
         elif self.teacher_from:
@@ -208,10 +219,15 @@ class ConsistencyAlgorithm(Algorithm):
         teaching = self.auxiliary.logits(outputs)
         evidence: dict[str, Tensor | None] = {name: unlabelled.get(name) for name in ("truth", "stored", "regions")}
         evidence |= {"second": None, "earlier": None}
-        if teacher is not None:
-            evidence["second"], _ = task.parted(self.auxiliary.logits(students))
-            if "earlier" in self.selector.needs.evidence and (states := teacher.earlier(plain)) is not None:
-                evidence["earlier"] = torch.stack([task.parted(state)[0] for state in states])
+        own, _ = task.parted(self.auxiliary.logits(students))
+        if self.prior is not None:
+            told = self.prior(unlabelled["input"], own)
+            teaching, evidence["second"] = (told, own) if self.prior_teaches else (teaching, told)
+        elif teacher is not None:
+            evidence["second"] = own
+        if teacher is not None and "earlier" in self.selector.needs.evidence:
+            states = teacher.earlier(plain)
+            evidence["earlier"] = None if states is None else torch.stack([task.parted(x)[0] for x in states])
         if "features" in self.selector.needs.evidence:
             evidence["features"] = task.features(unlabelled["input"])
         asked = {name: evidence[name] for name in self.selector.needs.evidence}
@@ -258,16 +274,6 @@ def _without_heads(model: nn.Module) -> nn.Module:
     return model.network if isinstance(model, NetworkWithHeads) else model
 
 
-def _check_perturbs_features(model: nn.Module) -> None:
-    """Refuse a network that maps inputs to logits and offers no way to perturb its features."""
-    if not isinstance(model, EncoderDecoder):
-        raise ConfigError(
-            f"model: {type(model).__name__} maps inputs to logits alone, and this algorithm perturbs features; give an "
-            "EncoderDecoder of residual_ssl.models (SegmentationModel and ClassificationModel are), or choose an "
-            "algorithm without a feature branch, algorithm=fixmatch"
-        )
-
-
 # What a selector may ask for, and how to have it.
 _EVIDENCE = {
     "truth": ("the true labels of unlabelled data", "set dataset.unlabelled_truth=true, and give their labels"),
@@ -278,7 +284,7 @@ _EVIDENCE = {
     "regions": ("regions of the samples", "say regions=slic or regions=stored, with a task of segmentation"),
     "second": (
         "a second prediction beside the teacher's",
-        "set algorithm.ema_decay: teacher and student then differ",
+        "set algorithm.ema_decay, or give an algorithm.prior: teacher and student then differ",
     ),
     "features": ("features of the inputs", FEATURES_COME_FROM),
     "earlier": (

@@ -25,6 +25,7 @@ from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
 from .images import resize_mask as resize_mask
+from .pools.mask_files import WithStoredMasks as WithStoredMasks
 from .pools.sources import LabelledPool as LabelledPool
 from .pools.sources import WithLabelledPool as WithLabelledPool
 from .regions import SLIC as SLIC
@@ -105,6 +106,7 @@ __all__ = [
     "TorchvisionImages",
     "UnlabelledFolder",
     "WithLabelledPool",
+    "WithStoredMasks",
     "check_disjoint",
     "class_ids",
     "default_palette",

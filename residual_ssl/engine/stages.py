@@ -140,6 +140,7 @@ def _adopt(result: RunResult, run_dir: Path) -> RunResult:
         for name in _COPIED:
             if (source := result.run_dir / name).exists():
                 copy_file(source, run_dir / name)
+    PartialState().wait_for_everyone()  # the others read what it has copied
     adopted = RunResult.read(run_dir)
     assert adopted is not None
     return adopted

@@ -196,8 +196,7 @@ class FrozenMapSamples:
             return self._kept[index, view]
         # Regions are slow to propose: once, for all views.
         found = dict(self._read(index, [view] if self._regions is None else range(self._views)))
-        if len(self._kept) < _TARGETS_KEPT:
-            self._kept |= {(index, number): targets for number, targets in found.items()}
+        self._kept |= {(index, i): found[i] for i in found if len(self._kept) < _TARGETS_KEPT}
         return found[view]
 
     def _read(self, index: int, views: Sequence[int]) -> Iterator[tuple[int, ViewTargets]]:

@@ -38,6 +38,9 @@ def batch_of(task: Task, kind: str, count: int = 4) -> Batch:
 
 SINGLE_RUNS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/algorithm").glob("*.yaml"))
 _OTHERS = (
+    "bcp",
+    "corrmatch_propagation",
+    "u2pl_contrast",
     "cps",
     "early_learning",  # of whole samples
     "self_training",

@@ -57,8 +57,6 @@ def test_st_plus_plus_judges_images_by_three_snapshots_of_its_teacher(tmp_path: 
         assert torch.equal(
             teachers[f"teacher.networks.{number}.classifier.weight"], snapshot["model"]["classifier.weight"]
         )
-    coverage = [row["train/coverage"] for row in read_log(reliable) if "train/coverage" in row]
-    assert 0.2 < sum(coverage) / len(coverage) < 0.8
     assert read_log(tmp_path / "3-all_images")[0]["train/coverage"] == 1
 
 

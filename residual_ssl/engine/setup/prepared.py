@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,8 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     if settings.compile is not None:
         model.compile(backend=settings.compile)  # in place: names of weights stay, copies are not compiled
     algorithm.to(accelerator.device)
+    if data.unlabelled is not None:
+        data = replace(data, unlabelled=algorithm.chosen_unlabelled(task, data.unlabelled))
     model, optimizer = accelerator.prepare(model, optimizer)
     step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)
     return PreparedRun(settings, accelerator, task, algorithm, data, model, optimizer, step, effective)

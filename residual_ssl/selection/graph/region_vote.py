@@ -33,7 +33,7 @@ class RegionVote(WrapperSelector):
     Cost: a sort of the points of each sample by region, and memory of the size of the logits.
 
     Use: with ``regions=slic`` or ``regions=stored``, where predictions are noisy and regions follow the objects.
-    Regions that hold several objects spread errors, above all over thin and small ones.
+    Regions that hold several objects spread errors, above all over thin and small ones: superpixels harm on CamVid.
 
     Source: votes within superpixels: B. Fulkerson et al., ICCV 2009; within masks of SAM for pseudo-labels:
     SEPL, arXiv 2305.05803. The weights are this library's own.

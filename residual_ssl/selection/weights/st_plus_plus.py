@@ -26,8 +26,8 @@ class STPlusPlusSelector(Selector):
 
     Use: in self-training with a teacher that has finished, to begin with the images that it has settled on.
 
-    Source: ST++, arXiv 2106.05095, §3.3, which ranks the whole unlabelled set: a window as long as that, once full,
-    does the same.
+    Source: ST++, arXiv 2106.05095, §3.3, which ranks the whole unlabelled set once, as
+    :class:`residual_ssl.algorithms.ReliableImages` does; a window as long as that, once full, comes near.
 
     Args:
         share: share of images to trust, in (0, 1].
@@ -92,7 +92,9 @@ class STPlusPlusSelector(Selector):
         return f"share={self.share}, window={self.window}"
 
 
-def image_stability(label: Tensor, earlier: Tensor, valid: Tensor, num_classes: int) -> Tensor:
+def image_stability(
+    label: Tensor, earlier: Tensor, valid: Tensor, num_classes: int, background: int | None = None
+) -> Tensor:
     """Mean IoU of each image between its labels and those of each earlier state, averaged over the states.
 
     Args:
@@ -100,6 +102,7 @@ def image_stability(label: Tensor, earlier: Tensor, valid: Tensor, num_classes: 
         earlier: int64 ``(J, B, *S)``.
         valid: bool ``(B, *S)``, the points that count.
         num_classes: K.
+        background: class that the mean leaves out; None: none.
 
     Returns:
         float32 ``(B,)`` in [0, 1]; 1 for an image without a valid point.
@@ -112,5 +115,7 @@ def image_stability(label: Tensor, earlier: Tensor, valid: Tensor, num_classes: 
     hit = confusion.diagonal(dim1=2, dim2=3)
     union = confusion.sum(2) + confusion.sum(3) - hit
     seen = union > 0
+    if background is not None:
+        seen = seen & (torch.arange(num_classes, device=seen.device) != background)
     iou = torch.where(seen, hit / union.clamp(min=1), 0.0).sum(2) / seen.sum(2).clamp(min=1)
     return torch.where(seen.any(2), iou, 1.0).mean(0)

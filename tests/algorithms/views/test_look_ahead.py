@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from residual_ssl import FixedThreshold, Task, train
 from residual_ssl.algorithms import Branch, LookAhead
 from residual_ssl.engine.records.run_log import read_log
-from residual_ssl.selection import FlexMatchThreshold, Selection
+from residual_ssl.selection import CorrMatchThreshold, Selection
 
 
 class Line(nn.Module):
@@ -78,7 +78,7 @@ def test_the_teacher_follows_virtual_steps_and_the_student_stays() -> None:
 def test_a_selectors_memory_follows_the_real_steps_alone() -> None:
     states = []
     for ahead in (1, 4):
-        algorithm = LookAhead(FlexMatchThreshold(), {"towards": Towards(1.0)}, steps_ahead=ahead, rate=1e-9)
+        algorithm = LookAhead(CorrMatchThreshold(0.5, 0.5), {"towards": Towards(1.0)}, steps_ahead=ahead, rate=1e-9)
         student: nn.Module = Line()
         algorithm.attach(student)
         task: Any = Rows()
