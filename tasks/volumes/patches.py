@@ -57,7 +57,7 @@ class Patches:
         mirrored = [dim for dim, draw in zip((-3, -2, -1), draws[3:], strict=True) if draw < self.flip]
 
         def patch(values: Tensor) -> Tensor:
-            return F.pad(values[(..., *kept)], around).flip(mirrored)
+            return F.pad(values[..., kept[0], kept[1], kept[2]], around).flip(mirrored)
 
         valid = patch(torch.ones(volume.shape[1:], dtype=torch.bool))
         return patch(self.plain(volume)), None if mask is None else patch(mask), valid
