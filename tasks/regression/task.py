@@ -128,4 +128,5 @@ class _Errors(Metric):  # type: ignore[misc]
         self.sums += torch.stack([part.sum() for part in parts])
 
     def compute(self) -> Tensor:
-        return self.sums
+        sums: Tensor = self.sums
+        return sums

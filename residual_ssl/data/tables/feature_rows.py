@@ -22,11 +22,11 @@ class RawRows(NamedTuple):
     Attributes:
         inputs: what a scikit-learn transformer takes: an array ``(N, D)``, a table, N texts.
         labels: class id of each row; None where nothing is known, :data:`~residual_ssl.data.OUTSIDE` for rows of none
-            of the classes.
+            of the classes. Of rows with a number to predict, the number.
     """
 
     inputs: Any
-    labels: tuple[int | None, ...]
+    labels: tuple[Any, ...]
 
 
 def feature_split(
