@@ -11,7 +11,7 @@ from residual_ssl import compose, train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-TEXTS = {"architecture.md", "glossary.md", "reliability.md"}  # pages without an example
+TEXTS = {"architecture.md", "glossary.md", "methods.md", "reliability.md"}  # pages without an example
 PAGES = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.name not in TEXTS)]
 
 

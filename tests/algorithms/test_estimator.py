@@ -121,7 +121,7 @@ JUDGE_BY_PREDICTIONS = [
     name
     for name, rule in selector_classes().items()
     if not rule.evidence
-    and name not in ("DistributionAlignment", "PooledPropagation", "ReliableRegions")
+    and name not in ("DistributionAlignment", "PerLabel", "PooledPropagation", "ReliableRegions")
     and not hasattr(rule, "fit")
 ]
 
