@@ -63,7 +63,9 @@ COPIES = {"PerLabel"}
 
 
 def test_no_rule_with_memory_is_forgotten() -> None:
-    assert set(RULES) >= set(selector_classes()) - FITTED - COPIES - {n for n in selector_classes() if _without_memory(n)}
+    assert set(RULES) >= set(selector_classes()) - FITTED - COPIES - {
+        n for n in selector_classes() if _without_memory(n)
+    }
 
 
 def _without_memory(name: str) -> bool:

@@ -16,7 +16,8 @@ from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.testing import TaskContract
 
 SHORT = ["device=cpu", "trackers=[]", "steps=2", "warmup_steps=0", "labelled_batch=4", "unlabelled_batch=4",
-         "evaluate_every=2", "model.widths=[8,8]", "dataset.count=24", "dataset.validation_count=8", "dataset.labelled=8"]  # fmt: skip
+         "evaluate_every=2", "model.widths=[8,8]", "dataset.count=24", "dataset.validation_count=8",
+         "dataset.labelled=8"]  # fmt: skip
 
 
 @cache
