@@ -21,7 +21,7 @@ CONFIDENCE, NONE, ORACLE = "confidence", "none", "oracle"
 # The closed form of the same program has its own row; a class that is background is needed, and these data have none.
 LEFT_OUT = (
     *("csl_cvxpylayers", "reliable_regions", "label_propagation", "pooled_propagation", "regions", "stored"),
-    *("category_discovery", "prototype_cleaner", "wad"),
+    *("category_discovery", "per_label", "prototype_cleaner", "wad"),
 )
 NEEDS_IMAGES = ("daformer",)
 LEARNED = ("learned convex", "learned convex, second view", "constrained")

@@ -49,6 +49,7 @@ class Task(ABC):
         choose_by: key of :meth:`summary` that picks the best checkpoint; larger is better. None: ``main_metric``. For a
             target domain without labels: a criterion that looks at none.
         input_suffixes: endings of files that :meth:`read` takes, in lower case with the dot.
+        every_class: whether labels of every class are expected; False where classes are bins of which many are empty.
         tiled: whether large inputs may be predicted in parts; False where the model sees every input at one size.
         tabular: whether a prediction of several points is a row of a table, as of :meth:`rows`, and no picture; one of
             a single point always is.
@@ -60,6 +61,7 @@ class Task(ABC):
     num_values: int = 0
     choose_by: str | None = None
     input_suffixes: tuple[str, ...] = ()
+    every_class: bool = True
     tiled: bool = True
     tabular: bool = False
 

@@ -15,7 +15,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 # Embedded, or of the hub.
 WITHOUT_FOLDER = (
     *("adapt_digit_scenes", "change_digits", "detection_digits", "digits", "digit_rows", "digits_classification"),
-    *("digits_multi_label", "eurosat_vit", "open_digits", "texts", "volumes"),
+    *("digits_multi_label", "eurosat_vit", "open_digits", "regression", "texts", "volumes"),
 )
 PAIRS_OF_FOLDERS = ("cityscapes_to", "gta5_to", "synthia_to")
 
@@ -33,6 +33,7 @@ KINDS = {
     "multi-label classification": ("digits_multi_label",),
     "change": ("change_digits", "levir_cd", "whu_cd"),
     "volumes": ("volumes",),
+    "regression": ("regression",),
     "rows": ("digit_rows", "texts"),
     "adaptation of segmentation": (
         *("adapt_digit_scenes", "cityscapes_to_acdc", "cityscapes_to_dark_zurich"),

@@ -108,7 +108,7 @@ def selectors(logits: Tensor, only: list[str] | None) -> dict[str, Selector]:
         "PrototypeCleaner": lambda: PrototypeCleaner(FixedThreshold()),
         "SuppressedConsistency": lambda: SuppressedConsistency(FixedThreshold()),
     }
-    names = [name for name in selector_classes() if only is None or name in only]
+    names = [name for name in selector_classes() if name != "PerLabel" and (only is None or name in only)]
     made: dict[str, Any] = {name: special.get(name, selector_classes()[name])() for name in names}
     few = logits[:, :, ::8, ::8].cpu()
     for selector in made.values():

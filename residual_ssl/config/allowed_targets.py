@@ -25,7 +25,7 @@ _LIBRARY = "residual_ssl"
 # Functions of this library that make a part of a run. Others write files or start work, and so do classes of the
 # packages that are left out: commands, checkpoints, reports.
 _LIBRARY_FUNCTIONS = {
-    "residual_ssl.data": {"feature_split", "loaded_rows", "make_texts", "table_rows"},
+    "residual_ssl.data": {"feature_split", "loaded_rows", "make_texts", "table_rows", "value_rows"},
     "residual_ssl.losses": {
         "labelled_cross_entropy",
         "ohem_cross_entropy",
@@ -61,6 +61,7 @@ _BASES = {
 _FUNCTIONS = {
     "timm.create_model",
     "sklearn.datasets.load_breast_cancer",
+    "sklearn.datasets.load_diabetes",
     "sklearn.datasets.load_digits",
     "sklearn.datasets.load_iris",
     "sklearn.datasets.load_wine",

@@ -60,11 +60,15 @@ from .tables.feature_rows import feature_split as feature_split
 from .tables.read_rows import loaded_rows as loaded_rows
 from .tables.read_rows import make_texts as make_texts
 from .tables.read_rows import table_rows as table_rows
+from .tables.value_rows import Bins as Bins
+from .tables.value_rows import ValueSplit as ValueSplit
+from .tables.value_rows import value_rows as value_rows
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "OUTSIDE",
     "SLIC",
+    "Bins",
     "BoxSample",
     "BoxSamples",
     "ClassFolders",
@@ -105,6 +109,7 @@ __all__ = [
     "StoredSample",
     "TorchvisionImages",
     "UnlabelledFolder",
+    "ValueSplit",
     "WithLabelledPool",
     "WithStoredMasks",
     "check_disjoint",
@@ -123,5 +128,6 @@ __all__ = [
     "resize_image",
     "resize_mask",
     "table_rows",
+    "value_rows",
     "write_coco_masks",
 ]

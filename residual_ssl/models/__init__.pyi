@@ -16,6 +16,8 @@ from .timm_classifier import TimmClassifier as TimmClassifier
 from .weights import load_backbone_weights as load_backbone_weights
 from .wide_resnet import WideResNet as WideResNet
 from .wrapped.feature_difference import FeatureDifference as FeatureDifference
+from .wrapped.gaussian_bins import GaussianBins as GaussianBins
+from .wrapped.gaussian_bins import gaussian_logits as gaussian_logits
 from .wrapped.logits_alone import LogitsAlone as LogitsAlone
 from .wrapped.logits_alone import as_logits_network as as_logits_network
 from .wrapped.logits_alone import built_network as built_network
@@ -33,6 +35,7 @@ __all__ = [
     "EncoderDecoder",
     "FeatureDifference",
     "FeaturePerturbation",
+    "GaussianBins",
     "LogitsAlone",
     "SegmentationModel",
     "SmallClassifier",
@@ -47,6 +50,7 @@ __all__ = [
     "create_backbone",
     "create_classifier",
     "create_transformer",
+    "gaussian_logits",
     "load_backbone_weights",
     "two_class_logits",
     "two_class_network",

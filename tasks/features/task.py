@@ -33,6 +33,7 @@ class FeatureTask(ClassifiedTask):
             :class:`~residual_ssl.perturbations.FeatureNoise`; None leaves the view plain.
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
         weak: makes an input of what the source holds; None where it holds inputs.
+        choose_by: metric that chooses the best checkpoint, as of the other classifiers.
 
     Raises:
         ConfigError: fewer than two classes; when the data is read, rows of another length than D.
@@ -49,10 +50,11 @@ class FeatureTask(ClassifiedTask):
         labelled: nn.Module | None = None,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
         weak: WeakAugmentation | None = None,
+        choose_by: str | None = None,
     ) -> None:
         views = Views(strong=strong, light=light, labelled=labelled)  # without a normalisation
         sized = partial(model, num_features=num_features)
-        super().__init__(classes, source, sized, weak or _Unchanged(), views, supervised_loss)
+        super().__init__(classes, source, sized, weak or _Unchanged(), views, supervised_loss, choose_by)
         self.num_features = num_features
 
     @cached_property

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchmetrics import Metric
 
 from residual_ssl.data import DatasetSpec, Sample, SegmentationSource
 from residual_ssl.data.samples import Samples
@@ -22,12 +21,13 @@ from residual_ssl.errors import DataError
 from residual_ssl.losses import labelled_cross_entropy
 from residual_ssl.selection import Selection
 from residual_ssl.task import Batch
-from residual_ssl.tasks.dense import DenseTask, dice
+from residual_ssl.tasks.dense import DenseTask
 from residual_ssl.tasks.samples import EvaluationSamples, TrainingSamples
 from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.inference import sliding_window
 from residual_ssl.tasks.views import Views
 from residual_ssl.tasks.volumes.patches import Patches
+from residual_ssl.tasks.volumes.volume_dice import VolumeDice
 from residual_ssl.tasks.volumes.volume_files import VOLUME_SUFFIXES, read_volume
 
 _MOST_SLICES = 16
@@ -106,7 +106,7 @@ class VolumeTask(DenseTask):
         )
 
     def metric(self) -> Any:
-        return _VolumeDice(super().metric(), self.num_classes, self.ignore_index)
+        return VolumeDice(super().metric(), self.num_classes, self.ignore_index)
 
     def summary(self, computed: Any) -> dict[str, float]:
         overall, total, volumes = computed
@@ -152,34 +152,3 @@ def _known(sample: Sample, mask: Tensor | None) -> Tensor:
     if mask is None:
         raise DataError(f"{sample.name}: has no mask, which learning from it, or measuring on it, needs")
     return mask
-
-
-class _VolumeDice(Metric):  # type: ignore[misc]
-    """A metric over all points, with sums of the Dice of each class over volumes and in how many it is defined."""
-
-    full_state_update = False
-
-    def __init__(self, overall: Any, num_classes: int, ignore_index: int) -> None:
-        super().__init__()
-        self.overall = overall
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        for name in ("total", "volumes"):
-            self.add_state(name, torch.zeros(num_classes, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, logits: Tensor, target: Tensor) -> None:
-        self.overall.update(logits, target)
-        classes = self.num_classes
-        for predicted, truth in zip(logits.argmax(1), target, strict=True):
-            known = truth != self.ignore_index
-            pairs = torch.bincount(truth[known] * classes + predicted[known], minlength=classes**2)
-            found = dice(pairs.reshape(classes, classes))
-            self.total += found.nan_to_num(0)
-            self.volumes += ~found.isnan()
-
-    def compute(self) -> tuple[Any, Tensor, Tensor]:
-        return self.overall.compute(), self.total.cpu(), self.volumes.cpu()
-
-    def reset(self) -> None:
-        super().reset()
-        self.overall.reset()

@@ -119,6 +119,7 @@ def test_a_soft_target_becomes_a_row_for_each_class() -> None:
 
 WRAPPERS = (
     "DistributionAlignment",
+    "PerLabel",
     "PooledPropagation",
     "PrototypeCleaner",
     "ReliableRegions",

@@ -22,11 +22,11 @@ class RawRows(NamedTuple):
     Attributes:
         inputs: what a scikit-learn transformer takes: an array ``(N, D)``, a table, N texts.
         labels: class id of each row; None where nothing is known, :data:`~residual_ssl.data.OUTSIDE` for rows of none
-            of the classes.
+            of the classes. Of rows with a number to predict, the number.
     """
 
     inputs: Any
-    labels: tuple[int | None, ...]
+    labels: tuple[Any, ...]
 
 
 def feature_split(
@@ -68,17 +68,11 @@ def feature_split(
         >>> len(split.labelled), len(split.unlabelled), len(split.validation), split.labelled[0].image.shape
         (9, 104, 37, torch.Size([1, 4]))
     """
-    from sklearn.base import clone
-
     known = read(split=train)
     held_out = None if validation is None else read(split=validation)
-    fitted = clone(transform)
-    try:
-        rows = fitted.fit_transform(known.inputs)
-        of_held_out = rows[:0] if held_out is None else fitted.transform(held_out.inputs)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"transform: {fitted} refused the rows: {error}") from error
-    features, validated = _features(rows, train), _features(of_held_out, str(validation))
+    sets = [(train, known.inputs)] + ([] if held_out is None else [(str(validation), held_out.inputs)])
+    features, *further = feature_numbers(transform, sets)
+    validated = further[0] if further else features[:0]
     return ClassificationSplit(
         classes,
         lambda: FeatureArrays(features, known.labels, train),
@@ -128,6 +122,27 @@ class FeatureArrays:
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(f"{self._name}/{index:06d}", None)
+
+
+def feature_numbers(transform: Any, sets: Sequence[tuple[str, Any]]) -> list[Tensor]:
+    """What a copy of a scikit-learn transformer, fitted to the first set, makes of each: float32 ``(N, D)``.
+
+    Args:
+        transform: not changed.
+        sets: names and inputs.
+
+    Raises:
+        ConfigError: inputs that the transformer refuses.
+        DataError: features that are not finite.
+    """
+    from sklearn.base import clone
+
+    fitted = clone(transform)
+    try:
+        made = [fitted.fit_transform(sets[0][1]), *(fitted.transform(inputs) for _, inputs in sets[1:])]
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"transform: {fitted} refused the rows: {error}") from error
+    return [_features(rows, name) for rows, (name, _) in zip(made, sets, strict=True)]
 
 
 def _features(made: Any, name: str) -> Tensor:

@@ -94,7 +94,7 @@ def check_labels(task: Task, *, learns: bool = True, skip: bool = False) -> dict
                 f"ignore_index, label_map or the labels{'' if subset == 'labelled' else ', or give no validation set'}"
             )
         empty = [name for name, count in zip(task.class_names, counts.per_class.tolist(), strict=True) if not count]
-        if empty:
+        if empty and task.every_class:
             swallowed = (
                 f". {share:.0%} of the points are ignore_index {task.ignore_index}; where that id is a class in your "
                 "files (masks of 0 and 255), give another dataset.ignore_index, and dataset.label_map={0: 0, 255: 1}"

@@ -1,0 +1,5 @@
+from .task import RegressionTask as RegressionTask
+
+__all__ = [
+    "RegressionTask",
+]
