@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from residual_ssl.commands.comparison.compare import Comparison, Row
-from residual_ssl.commands.report.curves import COLOURS, MARKERS, STYLES, as_text, plain
+from residual_ssl.commands.report.look import COLOURS, MARKERS, STYLES, as_text, plain
 from residual_ssl.diagnostics import RankingCurve
 
 _GRID = torch.linspace(0.005, 1, 400, dtype=torch.float64)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from residual_ssl.commands.report.pictures import NOT_JUDGED, OUTCOMES, class_name, picture
+from residual_ssl.commands.report.pictures import NOT_JUDGED, OUTCOMES, Picture, class_name, picture
 from residual_ssl.commands.report.runs import FinishedRun
 from residual_ssl.commands.report.samples import JudgedSamples
 
@@ -27,43 +27,66 @@ class SheetTask(Protocol):
         """Views ``(B, C, H, W)`` as images in [0, 1]."""
 
 
-def judged_sheet(task: SheetTask, judged: JudgedSamples) -> str:
+@dataclass(frozen=True)
+class CardLine:
+    """A line below a picture: plain words, then some that are ``"right"``, ``"wrong"`` or plain (``""``)."""
+
+    before: str
+    text: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture framed in a colour, with a name and lines below."""
+
+    image: Picture
+    name: str
+    lines: tuple[CardLine, ...]
+    colour: str
+
+
+def judged_sheet(task: SheetTask, judged: JudgedSamples) -> list[Card]:
     """The first samples with pseudo-label, weight and, where it is known, truth; framed by their outcome."""
     chosen = judged.selection
     known = judged.known(task.ignore_index)
-    figures = []
+    cards = []
     for i in range(min(_SHOWN, len(judged.inputs))):
-        name = task.class_names[int(chosen.label[i])]
-        colour, lines = NOT_JUDGED, [f"<b>{html.escape(name)}</b>", f"weight {chosen.weight[i]:.2f}"]
+        colour, lines = NOT_JUDGED, [CardLine(f"weight {chosen.weight[i]:.2f}")]
         if judged.truth is not None and known[i]:
             truth = int(judged.truth[i])
             right = int(chosen.label[i]) == truth
             colour = OUTCOMES[2 * (not right) + (not chosen.trusted[i])][1]
             if not right:
-                lines.append(f"is {html.escape(class_name(task.class_names, truth))}")
-        figures.append(_figure(picture(_rgb(judged.inputs[i]), f"sample {i + 1}: image"), lines, colour))
-    return _sheet(figures)
+                lines.append(CardLine(f"is {class_name(task.class_names, truth)}"))
+        image = picture(_rgb(judged.inputs[i]), f"sample {i + 1}: image")
+        cards.append(Card(image, task.class_names[int(chosen.label[i])], tuple(lines), colour))
+    return cards
 
 
 @torch.no_grad()
-def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> str:
-    """Samples spread over the validation set with the truth and what each run predicts; wrong ones in their colour."""
+def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> list[Card]:
+    """Samples spread over the validation set with the truth and what each run predicts."""
     data = runs[0].task.validation()
     length = len(data)  # type: ignore[arg-type]
     places = range(0, length, max(1, -(-length // _SHOWN)))
     samples = [data[index] for index in places]
     inputs = torch.stack([sample["input"] for sample in samples])
     predicted = [_labels(run, inputs) for run in runs]
-    figures = []
+    cards = []
     for i, (index, sample) in enumerate(zip(places, samples, strict=True)):
         truth = int(sample["target"])
-        lines = [f"<b>{html.escape(class_name(task.class_names, truth))}</b>"]
-        for run, labels in zip(runs, predicted, strict=True):
-            colour = OUTCOMES[0 if labels[i] == truth else 2][1]
-            label = html.escape(class_name(task.class_names, labels[i]))
-            lines.append(f'{html.escape(run.name)}: <span style="color:{colour}">{label}</span>')
-        figures.append(_figure(picture(_rgb(sample["input"]), f"validation {index}: image"), lines, "transparent"))
-    return _sheet(figures)
+        lines = tuple(
+            CardLine(
+                f"{run.name}: ",
+                class_name(task.class_names, labels[i]),
+                "right" if labels[i] == truth else "wrong",
+            )
+            for run, labels in zip(runs, predicted, strict=True)
+        )
+        image = picture(_rgb(sample["input"]), f"validation {index}: image")
+        cards.append(Card(image, class_name(task.class_names, truth), lines, "transparent"))
+    return cards
 
 
 def _labels(run: FinishedRun, inputs: Tensor) -> list[int]:
@@ -74,11 +97,3 @@ def _labels(run: FinishedRun, inputs: Tensor) -> list[int]:
 
 def _rgb(image: Tensor) -> Tensor:
     return image if len(image) == 3 else image[:1].expand(3, -1, -1)
-
-
-def _figure(image: str, lines: Sequence[str], colour: str) -> str:
-    return f'<figure style="border-color:{colour}">{image}<figcaption>{"<br>".join(lines)}</figcaption></figure>'
-
-
-def _sheet(figures: Sequence[str]) -> str:
-    return f"<div class=sheet>{''.join(figures)}</div>"
