@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SHOWN = ("overlay", "confidence", "trust")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a trained model says of one input.
 
@@ -59,16 +59,23 @@ class Prediction:
         found = [self.class_names[i] for i in ids[counts.argsort(descending=True)].tolist()]
         return found if self.label.dim() else found[0]
 
+    def __repr__(self) -> str:
+        means = f"confidence {self.confidence.mean():.2f}, trust {self.trust.mean():.2f}"
+        if not self.label.dim():
+            return f"Prediction({self.names}: {means})"
+        size = "×".join(map(str, self.label.shape))
+        return f"Prediction({size}, {', '.join(self.names)}: mean {means.replace(', ', ', mean ')})"
+
     def plot(self) -> Figure:
         """Draw overlay, confidence and trust side by side; of a whole input, the input with its class."""
-        from matplotlib.figure import Figure
+        from residual_ssl.commands.report.look import ShownFigure
 
         pictures: dict[str, Any] = self._pictures()
         if not pictures:
             image = self._input.cpu().clamp(0, 1).movedim(0, -1).numpy() if self._input.dim() == 3 else None
             title = f"{self.names}, confidence {self.confidence:.2f}, trust {self.trust:.2f}"
             pictures = {title: image}
-        figure = Figure(figsize=(4 * len(pictures), 4), layout="constrained")
+        figure = ShownFigure(figsize=(4 * len(pictures), 4), layout="constrained")
         for axes, (title, picture) in zip(
             np.atleast_1d(figure.subplots(1, len(pictures))), pictures.items(), strict=True
         ):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
 # Okabe and Ito's colours, which people with any common colour vision tell apart.
@@ -23,3 +26,12 @@ def plain(axes: Axes) -> None:
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+class ShownFigure(Figure):
+    """A figure that notebooks show without more ado."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=72, facecolor="white")
+        return buffer.getvalue()

@@ -20,7 +20,7 @@ def rendered(template: str, **values: Any) -> str:
     but the one that sorts tables, so that text of a stranger's could not act even if it became part of the page.
 
     Args:
-        template: file in ``templates/`` that extends ``page.html``.
+        template: file in ``templates/``: a page extends ``page.html``; ``table.html`` is a table alone, for notebooks.
         **values: what the template names.
     """
     script = (_TEMPLATES / "sort.js").read_text(encoding="utf-8").strip()
