@@ -21,6 +21,7 @@ from residual_ssl.commands.predict import judging_selector, tile_side
 from residual_ssl.commands.prediction.tiled import tiled_selection
 from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.commands.share import fetched, push_to_hub, share
+from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.runtime.files import atomic_file, write_json
@@ -204,19 +205,20 @@ class TrainedModel:
         return self.task.read(_as_file(item))
 
 
-def load(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> TrainedModel:
+def load(run: str | Path | RunResult, *, checkpoint_name: str = "best.pt", device: str = "auto") -> TrainedModel:
     """Bring a trained run back, to predict with it.
 
     Args:
-        run: run directory, checkpoint file, a folder that ``residual-ssl share`` wrote, or ``"user/model"`` on the
-            Hugging Face hub.
+        run: what ``train`` returned, a run directory, checkpoint file, a folder that ``residual-ssl share`` wrote, or
+            ``"user/model"`` on the Hugging Face hub.
         checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` or a torch device.
 
     Raises:
         MissingDataError, CheckpointError: no run there, or one that does not fit.
     """
-    return TrainedModel(load_run(fetched(run), checkpoint_name=checkpoint_name, device=checked_device(device)))
+    place = run.run_dir if isinstance(run, RunResult) else run
+    return TrainedModel(load_run(fetched(place), checkpoint_name=checkpoint_name, device=checked_device(device)))
 
 
 def _as_file(item: Any) -> Any:

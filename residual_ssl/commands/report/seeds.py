@@ -57,7 +57,8 @@ def over_seeds(runs: Sequence[FinishedRun]) -> Table | None:
     header = ("setting", f"{name} last", "seeds", f"difference to {first.name}", "seeds above")
     notes = (
         "Mean ± sample standard deviation over seeds, of the last evaluation. Differences are paired: seed by seed, "
-        "then averaged; what lies within their standard deviation divided by the root of the number of seeds is noise.",
+        "then averaged. The standard error of such a mean is its ± divided by the root of the number of seeds; a "
+        "difference below twice that is no evidence.",
     )
     return Table(header, tuple(rows), (False,) * len(rows), notes)
 
