@@ -19,7 +19,7 @@ from residual_ssl.selection import ConstrainedConvexSelector, LearnedConvexSelec
 COVERAGES = (0.3, 0.5, 0.7, 0.9)
 CONFIDENCE, NONE, ORACLE = "confidence", "none", "oracle"
 # The closed form of the same program has its own row; a class that is background is needed, and these data have none.
-LEFT_OUT = ("csl_cvxpylayers", "reliable_regions", "label_propagation", "pooled_propagation", "stored")
+LEFT_OUT = ("csl_cvxpylayers", "reliable_regions", "label_propagation", "pooled_propagation", "regions", "stored")
 NEEDS_IMAGES = ("daformer",)
 LEARNED = ("learned convex", "learned convex, second view", "constrained")
 _TAUGHT = 0.01

@@ -13,7 +13,10 @@ from residual_ssl.errors import ConfigError, MissingDataError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Embedded, or of the hub.
-WITHOUT_FOLDER = ("adapt_digit_scenes", "digits", "digit_rows", "digits_classification", "eurosat_vit", "texts")
+WITHOUT_FOLDER = (
+    *("adapt_digit_scenes", "change_digits", "detection_digits", "digits", "digit_rows", "digits_classification"),
+    *("digits_multi_label", "eurosat_vit", "open_digits", "texts", "volumes"),
+)
 PAIRS_OF_FOLDERS = ("cityscapes_to", "gta5_to", "synthia_to")
 
 
@@ -24,8 +27,12 @@ KINDS = {
     "segmentation": ("ade20k", "camvid", "camvid_frozen", "cityscapes", "coco", "digits", "pascal"),
     "classification": (
         *("cifar10", "cifar100", "cifar100_vit", "cifar10_lt", "digits_classification", "eurosat_vit"),
-        *("stl10", "stl10_vit", "svhn"),
+        *("open_digits", "stl10", "stl10_vit", "svhn"),
     ),
+    "detection": ("detection_digits",),
+    "multi-label classification": ("digits_multi_label",),
+    "change": ("change_digits", "levir_cd", "whu_cd"),
+    "volumes": ("volumes",),
     "rows": ("digit_rows", "texts"),
     "adaptation of segmentation": (
         *("adapt_digit_scenes", "cityscapes_to_acdc", "cityscapes_to_dark_zurich"),

@@ -60,7 +60,7 @@ def compare(
     run: Callable[[str, str, int, Path], dict[str, Any]],
     report: Callable[[list[dict[str, Any]]], str],
 ) -> None:
-    """Do all runs, by seed and ground, and write the results after each, beside rows that are not run again.
+    """Do all runs, by seed and ground, and write the results after each, in the place of its row of before.
 
     Args:
         options: of :func:`comparison_command_line`.
@@ -69,16 +69,16 @@ def compare(
         report: makes a page of rows.
     """
     order = list(itertools.product(options.seeds, options.grounds, (WARM_UP, LABELS_ONLY, *options.selectors)))
-    before = saved_rows(options.out / f"{name}.json")
-    kept = [row for row in before if (row["seed"], row["ground"], row["selector"]) not in order]
-    rows: list[dict[str, Any]] = []
+    rows = saved_rows(options.out / f"{name}.json")
     for seed, ground, selector in order:
         place = run_dir(options.runs / options.size, ground, selector, seed)
         if options.finished and not is_finished(place):
             continue
-        rows.append(run(ground, selector, seed, place))
-        save(options.out, name, {"size": options.size, "rows": kept + rows}, report(kept + rows))
-    print(report(kept + rows))
+        new = run(ground, selector, seed, place)
+        rows = [row for row in rows if (row["seed"], row["ground"], row["selector"]) != (seed, ground, selector)]
+        rows.append(new)
+        save(options.out, name, {"size": options.size, "rows": rows}, report(rows))
+    print(report(rows))
 
 
 def run_dir(runs: Path, ground: str, selector: str, seed: int) -> Path:
@@ -153,12 +153,13 @@ def _summary(scores: dict[str, Scores]) -> list[str]:
         gains = {ground: found.gains(name) for ground, found in scores.items() if found.gains(name)}
         if not gains:
             continue
-        only = [statistics.mean(scores[ground].gains(name, LABELS_ONLY)) for ground in gains]
+        only = [statistics.mean(found) for ground in gains if (found := scores[ground].gains(name, LABELS_ONLY))]
         means = [statistics.mean(found) for found in gains.values()]
         verdicts = [sides(found) for found in gains.values()]
         cells.append(
             [
-                *(name, str(len(gains)), f"{statistics.mean(means):+.1f}", f"{min(means):+.1f}", f"{min(only):+.1f}"),
+                *(name, str(len(gains)), f"{statistics.mean(means):+.1f}", f"{min(means):+.1f}"),
+                f"{min(only):+.1f}" if only else "–",
                 *(str(verdicts.count(1)), str(verdicts.count(-1))),
             ]
         )

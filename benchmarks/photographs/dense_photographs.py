@@ -68,6 +68,14 @@ SELECTORS = COMMON | {
         "selector.rule={_target_:residual_ssl.selection.TrustAll}",
     ],
     "pooled propagation, csl": ["selector=pooled_propagation"],
+    "pooled propagation, fixed 0.95": [
+        "selector=pooled_propagation",
+        "selector.rule={_target_:residual_ssl.selection.FixedThreshold,threshold:0.95}",
+    ],
+    **{
+        f"superpixels, {name}": ["regions=slic", "selector=regions", f"selector@selector.rule={rule}"]
+        for name, rule in {"none": "none", "fixed 0.95": "fixed_threshold", "csl": "csl"}.items()
+    },
 }
 SIZES = {"reduced": (300, 400), "full": (1000, 4000)}
 

@@ -29,6 +29,7 @@ from residual_ssl.selection import (
     FixedThreshold,
     LabelPropagation,
     PooledPropagation,
+    RegionVote,
     ReliableRegions,
     selector_classes,
 )
@@ -98,6 +99,7 @@ def selectors(logits: Tensor, only: list[str] | None) -> dict[str, Selector]:
     """Every selector with its own settings; those that are fitted, fitted."""
     special: dict[str, Callable[[], Selector]] = {
         "ConstrainedConvexSelector": lambda: ConstrainedConvexSelector(logits.shape[1]),
+        "RegionVote": lambda: RegionVote(FixedThreshold()),
         "ReliableRegions": lambda: ReliableRegions(FixedThreshold()),
         "DistributionAlignment": lambda: DistributionAlignment(FixedThreshold()),
         "PooledPropagation": lambda: PooledPropagation(FixedThreshold(), LabelPropagation()),
@@ -119,6 +121,7 @@ def judge(selector: Selector, logits: Tensor) -> Callable[[], Any]:
         "truth": lambda: logits.argmax(1),
         "second": lambda: 0.8 * logits.roll(1, 1) + logits,
         "features": lambda: logits,
+        "regions": lambda: logits.argmin(1),
         "stored": lambda: torch.stack([logits.argmax(1), torch.ones_like(logits[:, 0])], 1),
         "earlier": lambda: torch.stack([logits, logits.roll(1, 1)]),
     }

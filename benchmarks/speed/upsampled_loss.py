@@ -21,6 +21,7 @@ from torch import Tensor
 
 from residual_ssl import ConvexSelector
 from residual_ssl.losses import selected_cross_entropy, upsampled_selected_cross_entropy
+from residual_ssl.runtime.peak_memory import peak_bytes
 from residual_ssl.runtime.provenance import provenance
 
 SHAPES = ("2x21x81x81 321x321", "2x19x201x201 801x801")
@@ -57,7 +58,8 @@ def cell(options: argparse.Namespace, shape: str) -> dict[str, Any]:
             upsampled_selected_cross_entropy(student, (size[0], size[1]), chosen), student
         ),
     }
-    mib = {name: round(peak_mib(run, options.device), 3) for name, run in methods.items()}
+    device = torch.device(options.device)
+    mib = {name: round(peak_bytes(run, device) / 2**20, 3) for name, run in methods.items()}
     result = {"shape": shape, "ms": best(rounds(methods, options.rounds, options.device)), "mib": mib}
     print(json.dumps(result), flush=True)
     return result
@@ -65,24 +67,6 @@ def cell(options: argparse.Namespace, shape: str) -> dict[str, Any]:
 
 def enlarged(coarse: Tensor, size: list[int]) -> Tensor:
     return F.interpolate(coarse, size, mode="bilinear", align_corners=True)
-
-
-def peak_mib(run: Callable[[], Any], device: str) -> float:
-    """The most memory that a call holds beyond what was held before it."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        run()
-    held = peak = 0
-    changes = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    for event in sorted(changes, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak / 2**20
 
 
 def report(record: dict[str, Any]) -> str:

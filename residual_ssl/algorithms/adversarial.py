@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +11,6 @@ from torch import Tensor, nn
 from residual_ssl.algorithms.algorithm import Algorithm, StepOutput
 from residual_ssl.algorithms.domain_network import DomainNetwork
 from residual_ssl.errors import ConfigError
-from residual_ssl.runtime.checkpoint import restore_weights
 from residual_ssl.runtime.global_batch import mean_count
 from residual_ssl.task import Batch, Task
 
@@ -63,11 +60,6 @@ class DomainAdversarial(Algorithm):
     def build_model(self, task: Task) -> nn.Module:
         return DomainNetwork(task.build_model(), task.num_classes, self.hidden, self.conditioned)
 
-    def start_from(self, model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-        """As of any algorithm; weights without a discriminator start the classifier, and the discriminator is new."""
-        alone = not any(name.startswith("discriminator.") for name in weights)
-        restore_weights(self.evaluated(model) if alone else model, weights, path)
-
     def evaluated(self, model: nn.Module) -> nn.Module:
         return model.network  # type: ignore[return-value]
 
@@ -84,7 +76,7 @@ class DomainAdversarial(Algorithm):
         start = len(source)
         of_source = torch.ones_like(domain[:start])
         terms = {
-            "labelled": task.supervised_loss(logits[:start], labelled["target"]),
+            "labelled": task.labelled_loss(logits[:start], labelled),
             "domain": (
                 self._domain_loss(domain[:start], of_source, logits[:start])
                 + self._domain_loss(domain[start:], torch.zeros_like(domain[start:]), logits[start:])

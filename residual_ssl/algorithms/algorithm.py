@@ -35,21 +35,28 @@ class Algorithm(nn.Module, ABC):
 
     Attributes:
         needs_unlabelled: False where the algorithm never reads the unlabelled batch.
+        needs_index: True where batches must hold ``index``, int64 ``(B,)``: the place of each sample in its set.
     """
 
     needs_unlabelled: bool = True
+    needs_index: bool = False
 
     def build_model(self, task: Task) -> nn.Module:
         """The student to train: a model of the task, unless the algorithm trains several."""
         return task.build_model()
 
     def start_from(self, model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-        """Give a new student the weights of a finished run, read from ``path``: those of a student of the same kind.
+        """Give a new student the weights of a finished run, read from ``path``.
+
+        They are those of a student of the same kind, or of the evaluated network alone where the student holds that
+        as ``network`` beside parts that only training needs, which then are new.
 
         Raises:
             CheckpointError: weights that do not fit.
         """
-        restore_weights(model, weights, path)
+        network = getattr(model, "network", None)
+        alone = isinstance(network, nn.Module) and not any(name.startswith("network.") for name in weights)
+        restore_weights(network if alone else model, weights, path)  # type: ignore[arg-type]
 
     def attach(self, model: nn.Module) -> None:
         """Called once with the student before training, to copy what the algorithm keeps of it."""
@@ -57,8 +64,8 @@ class Algorithm(nn.Module, ABC):
     def on_train_start(self, total_steps: int) -> None:
         """Called once before the first of a new run's ``steps`` steps, after :meth:`attach`; not when one continues."""
 
-    def fit_selector(self, task: Task, labelled: Dataset[Batch], unlabelled: Dataset[Batch]) -> None:
-        """Called after :meth:`on_train_start` with the training sets, for a selector that must see the pool."""
+    def see_data(self, task: Task, labelled: Dataset[Batch], unlabelled: Dataset[Batch] | None) -> None:
+        """Called after :meth:`on_train_start` with the training sets that the run reads, for what depends on them."""
 
     @abstractmethod
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:

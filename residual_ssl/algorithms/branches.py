@@ -99,7 +99,7 @@ class InputBranch(Branch):
         """The perturbed view, and the selection with what is pasted and mixed into it."""
         assert selection is not None
         inputs, (selection,) = self.pasted(task, inputs, (selection,), labelled)
-        x, box = self.show(task, inputs, selection.trusted)
+        x, box = self.show(task, inputs, task.trusted_places(selection.trusted))
         return x, self.mixed(selection, box, task.num_classes)
 
     def term(self, logits: Tensor, selection: Selection | None, valid: Tensor | None) -> Tensor:
@@ -114,11 +114,13 @@ class InputBranch(Branch):
             return inputs, selections
         target = labelled["target"]
         partners, where = self.paste(target, task.num_classes, task.ignore_index, len(inputs))
-        inputs = torch.where(where.unsqueeze(1), labelled["input"][partners], inputs)
-        return inputs, [selection.with_labels(target[partners], where) for selection in selections]
+        values = None if "values" not in labelled else labelled["values"][partners]
+        pasted = task.trusted_places(where).unsqueeze(1)
+        inputs = torch.where(pasted, labelled["input"][partners], inputs)
+        return inputs, [selection.with_labels(target[partners], where, values) for selection in selections]
 
     def show(self, task: Task, inputs: Tensor, trusted: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The model's input, and where it shows the neighbour in the batch: bool ``(B, H, W)``, None for nowhere."""
+        """The model's input, and the points at which it shows the neighbour in the batch: bool; None for none."""
         x = task.view(inputs, self.view)
         if self.mask is not None:
             samples = self.mask.draw_samples(len(x), x.device)
@@ -128,7 +130,7 @@ class InputBranch(Branch):
         if self.mix is None:
             return x, None
         box = self.mix(len(x), tuple(x.shape[2:]), x.device)
-        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), box
+        return torch.where(box.unsqueeze(1), x[self.mix.partners(len(x), x.device)], x), task.at_points(box)
 
     def mixed(self, selection: Selection, box: Tensor | None, num_classes: int) -> Selection:
         """The selection of what :meth:`show` shows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ class Prediction:
         confidence: largest class probability in [0, 1], of the shape of ``label``.
         trust: weight in [0, 1] that the selector of the run gives the prediction, of the same shape.
         class_names: names of the K classes.
+        row: what a table says of a whole input, by column, as :meth:`residual_ssl.Task.rows`; None where it is drawn.
     """
 
     label: Tensor
@@ -52,13 +53,15 @@ class Prediction:
     _task: Task
     _input: Tensor
     _selection: Selection
+    row: Mapping[str, str | float] | None = None
 
     @property
     def names(self) -> Any:
-        """Name of the class of a whole input, or names of the classes that occur in it, by frequency."""
+        """What a whole input is, in words; of a drawn one, the names of the classes that occur in it, by frequency."""
+        if self.row is not None:
+            return self.row["label"]
         ids, counts = torch.unique(self.label, return_counts=True)
-        found = [self.class_names[i] for i in ids[counts.argsort(descending=True)].tolist()]
-        return found if self.label.dim() else found[0]
+        return [self.class_names[i] for i in ids[counts.argsort(descending=True)].tolist()]
 
     def __repr__(self) -> str:
         means = f"confidence {self.confidence.mean():.2f}, trust {self.trust.mean():.2f}"
@@ -74,7 +77,7 @@ class Prediction:
         pictures: dict[str, Any] = self._pictures()
         if not pictures:
             image = self._input.cpu().clamp(0, 1).movedim(0, -1).numpy() if self._input.dim() == 3 else None
-            title = f"{self.names}, confidence {self.confidence:.2f}, trust {self.trust:.2f}"
+            title = f"{self.names}, {self._said()}"
             pictures = {title: image}
         figure = ShownFigure(figsize=(4 * len(pictures), 4), layout="constrained")
         for axes, (title, picture) in zip(
@@ -93,7 +96,7 @@ class Prediction:
             ConfigError: a file of another origin is there.
         """
         out = WrittenFiles(Path(folder))
-        drawn = self._task.pictures(self._input.cpu(), self.label, self._selection) if self.label.dim() else {}
+        drawn = self._task.pictures(self._input.cpu(), self.label, self._selection) if self.row is None else {}
         written = []
         for kind, picture in drawn.items():
             written.append(out.claim(Path(folder) / f"{name}_{kind}.png"))
@@ -101,12 +104,14 @@ class Prediction:
                 picture.save(file, format="PNG")
         if not drawn:
             written.append(out.claim(Path(folder) / f"{name}.json"))
-            values = {"label": self.names, "confidence": self.confidence.item(), "trust": self.trust.item()}
-            write_json(written[-1], values)
+            write_json(written[-1], dict(self.row or {}))
         return written
 
+    def _said(self) -> str:
+        return f"confidence {self.confidence.mean():.2f}, trust {self.trust.mean():.2f}"
+
     def _pictures(self) -> dict[str, Any]:
-        if not self.label.dim():
+        if self.row is not None:
             return {}
         drawn = self._task.pictures(self._input.cpu(), self.label, self._selection)
         return {kind: drawn[kind] for kind in _SHOWN if kind in drawn}
@@ -114,7 +119,7 @@ class Prediction:
     def _repr_html_(self) -> str:
         shown = self._pictures()
         if not shown:
-            return f"<p>{html.escape(str(self.names))}: confidence {self.confidence:.2f}, trust {self.trust:.2f}</p>"
+            return f"<p>{html.escape(str(self.names))}: {self._said()}</p>"
         cells = []
         for kind, picture in shown.items():
             data = io.BytesIO()
@@ -170,18 +175,19 @@ class TrainedModel:
                 found.append(self._prediction(sample, label, chosen))
                 continue
             logits = self.task.predict(self.network, sample.unsqueeze(0))
-            if logits.dim() == 2:
+            if logits.dim() == 2 or self.task.tabular:
                 whole.append(logits)
                 found.append(None)
             else:
-                found.append(
-                    self._prediction(sample, logits[0].argmax(0).cpu(), self._selector(logits).map(Tensor.cpu))
-                )
+                label = self.task.parted(logits)[0][0].argmax(0).cpu()
+                chosen = self.task.judged(self._selector, logits, sample.unsqueeze(0)).map(Tensor.cpu)
+                found.append(self._prediction(sample, label, chosen))
         if whole:
             together = torch.cat(whole)
             chosen = self._selector(together).map(Tensor.cpu)
+            rows = self.task.rows(together.cpu(), chosen)
             found = [
-                self._prediction(sample, together[i].argmax().cpu(), chosen.map(partial(_one_sample, i)))
+                self._prediction(sample, together[i].argmax(0).cpu(), chosen.map(partial(_one_sample, i)), rows[i])
                 for i, sample in enumerate(samples)
             ]
         return found if several else found[0]
@@ -194,8 +200,11 @@ class TrainedModel:
         """Write the model to the Hugging Face hub; see :func:`residual_ssl.commands.share.push_to_hub`."""
         return push_to_hub(self._trained, repository, private=private, token=token)
 
-    def _prediction(self, sample: Tensor, label: Tensor, chosen: Selection) -> Prediction:
-        return Prediction(label, chosen.confidence[0], chosen.weight[0], self.class_names, self.task, sample, chosen)
+    def _prediction(
+        self, sample: Tensor, label: Tensor, chosen: Selection, row: Mapping[str, str | float] | None = None
+    ) -> Prediction:
+        judged = (chosen.confidence[0], chosen.weight[0])
+        return Prediction(label, *judged, self.class_names, self.task, sample, chosen, row)
 
     def _read(self, item: Any) -> Tensor:
         if isinstance(item, str | Path):

@@ -35,7 +35,8 @@ def predict(
 ) -> list[Path]:
     """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
 
-    Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
+    Where a prediction is of a whole file and of no places in it, ``predictions.csv`` has a row for it: its class, with
+    confidence and trust, or what else the task says.
 
     Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
     files are judged together. A file that cannot be predicted is left out and named at the end.
@@ -73,10 +74,11 @@ def predict(
             side = tile_side(trained.task, sample, tile)
             if side is None:
                 logits = trained.task.predict(trained.model, sample.unsqueeze(0))
-                if logits.dim() == 2:
+                if logits.dim() == 2 or trained.task.tabular:
                     whole[file] = logits
                     continue
-                label, selection = logits[0].argmax(0).cpu(), selector(logits).map(Tensor.cpu)
+                label = trained.task.parted(logits)[0][0].argmax(0).cpu()
+                selection = trained.task.judged(selector, logits, sample.unsqueeze(0)).map(Tensor.cpu)
             else:
                 label, selection = tiled_selection(trained.task, trained.model, selector, sample, side)
             drawn = trained.task.pictures(sample.cpu(), label, selection)
@@ -94,7 +96,7 @@ def predict(
     if whole:
         together = torch.cat(list(whole.values()))
         path = written_files.claim(Path(out) / TABLE_NAME)
-        write_table(path, list(whole), together, selector(together), trained.task.class_names)
+        write_table(path, list(whole), trained.task.rows(together, selector(together)))
         written.append(path)
     if failed:
         listed = [f"{file}: {reason.removeprefix(f'{file}: ')}" for file, reason in list(failed.items())[:_LISTED]]

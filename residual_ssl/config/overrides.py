@@ -33,7 +33,8 @@ def plain_overrides(overrides: Iterable[str]) -> list[str]:
     """Overrides in Hydra's grammar, of overrides as they were typed.
 
     Values that the grammar does not know (spaces, brackets, commas, other scripts) are taken as text, and values of
-    keys for paths always, unless they are quoted, lists, mappings, null or ``${…}``.
+    keys for paths always, unless they are quoted, lists, mappings, null or ``${…}``. A mapping with ``_target_`` takes
+    the place of the component that was there, with all its arguments.
 
     Raises:
         ConfigError: a list or mapping that is not in the grammar, with the quoting that helps; all of them.
@@ -41,12 +42,20 @@ def plain_overrides(overrides: Iterable[str]) -> list[str]:
     found, faults = [], []
     for override in overrides:
         try:
-            found.append(_plain(override))
+            found += _replacing(_plain(override))
         except ConfigError as error:
             faults.append(str(error))
     if faults:
         raise ConfigError("\n".join(faults))
     return found
+
+
+def _replacing(override: str) -> list[str]:
+    """The override, or two where it names another component: Hydra would keep the arguments of the one before."""
+    key, _, value = override.partition("=")
+    if "." in key and key[0] not in "+~" and re.match(r"\s*\{.*\b_target_\s*:", value):
+        return [f"{key}=null", f"++{override}"]
+    return [override]
 
 
 def _plain(override: str) -> str:

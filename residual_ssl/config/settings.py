@@ -11,6 +11,7 @@ from typing import Any
 from residual_ssl.config.argument_types import type_faults
 from residual_ssl.config.components import PARTIAL, build, faults
 from residual_ssl.config.durations import seconds_of, steps_or_seconds
+from residual_ssl.config.sizes import bytes_of
 from residual_ssl.errors import ConfigError
 
 _PRECISIONS = ("no", "bf16", "fp16")
@@ -59,6 +60,8 @@ class Settings:
             ones too) or ``"stop"``. For a skipped one another sample is read; it is warned of and named in the result.
         max_errors: number of skipped samples beyond which a run stops; None: any.
         sync_batchnorm: BatchNorm over the batches of all processes instead of each process's own; on GPUs.
+        compile: backend of :func:`torch.compile` for the network, such as ``"inductor"``; None: not compiled.
+        memory: budget for tensors such as ``"24GiB"``, of which a dry run says how large a batch it holds; or None.
         dry_run: do one step and one evaluation sample, print what they take, write nothing.
     """
 
@@ -92,6 +95,8 @@ class Settings:
     on_error: str = "skip_unlabelled"
     max_errors: int | None = 100
     sync_batchnorm: bool = False
+    compile: str | None = None
+    memory: str | None = None
     dry_run: bool = False
 
     @classmethod
@@ -167,7 +172,7 @@ def _text_faults(config: Mapping[str, Any]) -> list[str]:
         value = config.get(name)
         if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
             found.append(f"{name}: got {value!r}, expected the path of a {'folder' if name == 'run_dir' else 'file'}")
-    for name, read in (("checkpoint_every", steps_or_seconds), ("timeout", seconds_of)):
+    for name, read in (("checkpoint_every", steps_or_seconds), ("timeout", seconds_of), ("memory", bytes_of)):
         if config.get(name) is not None:
             try:
                 read(config[name])
@@ -198,6 +203,10 @@ def _optimizer_faults(optimizer: Mapping[str, Any]) -> list[str]:
 
 def _combination_faults(config: Mapping[str, Any]) -> list[str]:
     found = []
+    if config.get("memory") is not None and not config.get("dry_run"):
+        found.append(f"memory: got {config['memory']!r} without dry_run=true, which measures; add that, or drop memory")
+    if config.get("compile") is not None:
+        found += _compile_faults(config["compile"])
     steps, epochs = config.get("steps"), config.get("epochs")
     if (steps is None) == (epochs is None):
         found.append(f"steps, epochs: got {steps} and {epochs}, expected one of the two and null for the other")
@@ -214,6 +223,15 @@ def _combination_faults(config: Mapping[str, Any]) -> list[str]:
             "reference_batch: scales optimizer.lr, which is not given; give it, or set reference_batch to null"
         )
     return found
+
+
+def _compile_faults(backend: Any) -> list[str]:
+    # Imported where it is used: it takes a second.
+    from torch._dynamo import list_backends
+
+    if backend in list_backends(exclude_tags=()):  # those for debugging included
+        return []
+    return [f"compile: got {backend!r}, expected one of {', '.join(list_backends())}, or null for none"]
 
 
 _LIMIT = 2**63

@@ -9,16 +9,27 @@ from .classification.classified import ImageArrays as ImageArrays
 from .classification.classified import JoinedSamples as JoinedSamples
 from .classification.handwritten_digits import HandwrittenDigits as HandwrittenDigits
 from .classification.hub_images import HuggingFaceImages as HuggingFaceImages
+from .classification.multi_label import LabelTable as LabelTable
+from .classification.multi_label import MultiLabelSample as MultiLabelSample
+from .classification.multi_label import MultiLabelSplit as MultiLabelSplit
+from .classification.multi_label import PresentClasses as PresentClasses
 from .classification.poisoned import GridTrigger as GridTrigger
 from .classification.poisoned import PoisonedPool as PoisonedPool
 from .classification.torchvision_images import TorchvisionImages as TorchvisionImages
 from .classification.unlabelled_folder import UnlabelledFolder as UnlabelledFolder
+from .detection.box_samples import BoxSample as BoxSample
+from .detection.box_samples import BoxSamples as BoxSamples
+from .detection.box_samples import DetectionSource as DetectionSource
+from .detection.coco_boxes import CocoBoxes as CocoBoxes
 from .images import read_image as read_image
 from .images import read_mask as read_mask
 from .images import resize_image as resize_image
 from .images import resize_mask as resize_mask
 from .pools.sources import LabelledPool as LabelledPool
 from .pools.sources import WithLabelledPool as WithLabelledPool
+from .regions import SLIC as SLIC
+from .regions import RegionFiles as RegionFiles
+from .regions import merged_masks as merged_masks
 from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
@@ -52,14 +63,19 @@ from .tables.read_rows import table_rows as table_rows
 __all__ = [
     "IMAGE_SUFFIXES",
     "OUTSIDE",
+    "SLIC",
+    "BoxSample",
+    "BoxSamples",
     "ClassFolders",
     "ClassificationSource",
     "ClassificationSplit",
     "ClassifiedSample",
     "ClassifiedSamples",
     "ClassifiedSubset",
+    "CocoBoxes",
     "CocoMasks",
     "DatasetSpec",
+    "DetectionSource",
     "FeatureArrays",
     "FolderSamples",
     "GridTrigger",
@@ -69,13 +85,18 @@ __all__ = [
     "ImageArrays",
     "ImageFolders",
     "JoinedSamples",
+    "LabelTable",
     "LabelledPool",
     "ListEntry",
     "ListedSamples",
     "LongTail",
     "MaskColours",
+    "MultiLabelSample",
+    "MultiLabelSplit",
     "PoisonedPool",
+    "PresentClasses",
     "RawRows",
+    "RegionFiles",
     "Sample",
     "Samples",
     "SegmentationSource",
@@ -93,6 +114,7 @@ __all__ = [
     "loaded_rows",
     "make_split",
     "make_texts",
+    "merged_masks",
     "read_image",
     "read_list",
     "read_mask",

@@ -2,6 +2,7 @@ from .binned import RankingCurve as RankingCurve
 from .quality import selection_quality as selection_quality
 from .ranking import augrc as augrc
 from .ranking import aurc as aurc
+from .ranking import auroc as auroc
 from .ranking import coverage_at_risk as coverage_at_risk
 from .ranking import risk_coverage as risk_coverage
 from .streaming import RiskCoverage as RiskCoverage
@@ -18,6 +19,7 @@ __all__ = [
     "UnsupervisedCriteria",
     "augrc",
     "aurc",
+    "auroc",
     "coverage_at_risk",
     "risk_coverage",
     "selection_quality",

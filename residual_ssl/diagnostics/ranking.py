@@ -33,13 +33,7 @@ def risk_coverage(score: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
         >>> [round(value, 2) for value in risk.tolist()]
         [0.0, 0.0, 0.33, 0.25]
     """
-    if not score.is_floating_point() or correct.dtype != torch.bool or score.shape != correct.shape:
-        raise InvalidInputError(
-            f"score, correct: got {score.dtype} of shape {tuple(score.shape)} and {correct.dtype} of shape "
-            f"{tuple(correct.shape)}, expected a floating and a bool tensor of one shape"
-        )
-    if score.isnan().any():
-        raise InvalidInputError("score: got NaN, expected numbers that rank; leave these points out or give them -inf")
+    _check(score, correct, "correct")
     ordered, order = score.flatten().sort(descending=True)
     errors = (~correct.flatten()[order]).double().cumsum(0)
     _, group, size = ordered.unique_consecutive(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
@@ -117,3 +111,46 @@ def coverage_at_risk(score: Tensor, correct: Tensor, risk: float) -> Tensor:
         raise InvalidInputError(f"risk: got {risk}, expected a share in [0, 1]")
     coverage, found = risk_coverage(score, correct)
     return torch.where(found <= risk, coverage, torch.zeros_like(coverage)).amax() if len(coverage) else found.sum()
+
+
+@torch.no_grad()
+def auroc(score: Tensor, positive: Tensor) -> Tensor:
+    """Area under the ROC curve: how often a positive point has a higher score than a negative one, ties half.
+
+    For the detection of unknown classes the positive points are those of none of the classes, whatever their score is:
+    one minus the confidence, or what a detector says.
+
+    Args:
+        score: floating, any shape; infinite values rank, NaN does not.
+        positive: bool, of the same shape.
+
+    Returns:
+        A float64 scalar in [0, 1]: ½ for a score that says nothing, NaN where all points or none are positive.
+
+    Raises:
+        InvalidInputError: as of :func:`risk_coverage`.
+
+    Example:
+        >>> import torch
+        >>> auroc(torch.tensor([0.9, 0.4, 0.4, 0.1]), torch.tensor([True, True, False, False])).item()
+        0.875
+    """
+    _check(score, positive, "positive")
+    _, rank, count = score.flatten().unique(return_inverse=True, return_counts=True)  # type: ignore[no-untyped-call]
+    # The mean of the ranks that points of equal score share.
+    middle = (count.cumsum(0) - (count - 1) / 2).double()[rank]
+    positives = positive.sum().double()
+    negatives = positive.numel() - positives
+    wins = middle[positive.flatten()].sum() - positives * (positives + 1) / 2
+    area: Tensor = wins / (positives * negatives)
+    return area
+
+
+def _check(score: Tensor, mark: Tensor, name: str) -> None:
+    if not score.is_floating_point() or mark.dtype != torch.bool or score.shape != mark.shape:
+        raise InvalidInputError(
+            f"score, {name}: got {score.dtype} of shape {tuple(score.shape)} and {mark.dtype} of shape "
+            f"{tuple(mark.shape)}, expected a floating and a bool tensor of one shape"
+        )
+    if score.isnan().any():
+        raise InvalidInputError("score: got NaN, expected numbers that rank; leave these points out or give them -inf")

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from residual_ssl.config.sizes import bytes_of
+from residual_ssl.engine.batch_memory import batch_memory
+from residual_ssl.engine.evaluation import further_entries
 from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.setup.devices import gpu_memory_gib, resident_memory_gib
 from residual_ssl.engine.setup.loading import to_device
@@ -35,6 +38,7 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
     device = run.accelerator.device
     labelled, unlabelled = run.batches(step, SkippedSamples())
     first_labelled, labelled = _peeked(labelled)
+    first_unlabelled = None
     lines = {"labelled batch": _shapes(first_labelled)}
     if unlabelled is not None:
         first_unlabelled, unlabelled = _peeked(unlabelled)
@@ -51,10 +55,14 @@ def dry_run(run: PreparedRun, step: int) -> RunResult:
         sample = to_device(default_collate([validation[_largest(run.task)]]), device)
         with torch.no_grad():
             logits = run.task.predict(network, sample["input"])
-            run.task.metric().to(device).update(logits, sample["target"])
+            run.task.metric().to(device).update(logits, sample["target"], **further_entries(sample))
         shown = {"largest evaluation sample": _shapes(sample), "predicted": _shapes({"logits": logits})}
     gpu = gpu_memory_gib(device)
     memory = f"{resident_memory_gib():.2f} GiB resident" if gpu is None else f"{gpu:.2f} GiB of the GPU for tensors"
+    if run.settings.memory is not None:
+        budget = bytes_of(run.settings.memory)
+        found = batch_memory(run, step, first_labelled, first_unlabelled, budget)
+        shown |= dict(zip(("a step takes", "budget"), found, strict=True))
     lines |= {
         **shown,
         "first step": f"{seconds:.2f} s, with what is set up once",

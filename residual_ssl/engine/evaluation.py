@@ -15,7 +15,7 @@ from torch.utils.data import Subset
 from residual_ssl.engine.equal_sizes import equal_size_batches
 from residual_ssl.engine.setup.loading import to_device
 from residual_ssl.errors import ResidualSSLError, ResidualSSLWarning
-from residual_ssl.task import Task
+from residual_ssl.task import Batch, Task
 
 
 class NonFiniteLogitsError(ResidualSSLError):
@@ -109,8 +109,9 @@ def evaluated(
             before_batch()
             rounds += 1
             samples = to_device(samples, device)
-            logits, target = task.predict(model, samples["input"]), samples["target"]
-            metric.update(logits, target)
+            output, target = task.predict(model, samples["input"]), samples["target"]
+            metric.update(output, target, **further_entries(samples))
+            logits, _ = task.parted(output)
             # The largest is not finite where any is NaN or +inf; single classes of probability 0 may be -inf.
             largest, label = logits.max(1)
             known = target != task.ignore_index
@@ -138,3 +139,8 @@ def evaluated(
         )
     low, high = extremes[0].item(), -extremes[1].item()
     return Evaluation(metrics, int(low) if low == high and points > 1 else None)
+
+
+def further_entries(samples: Batch) -> Batch:
+    """What samples of a validation set hold for the metric alone."""
+    return {name: value for name, value in samples.items() if name not in ("input", "target")}

@@ -23,14 +23,14 @@ class EncoderDecoder(nn.Module, ABC):
 
     Args:
         encoder: what :meth:`encode` runs; becomes the attribute ``encoder``.
-        num_classes: K ≥ 2.
+        num_classes: K ≥ 2; 1 for the output of a sigmoid, see :func:`~residual_ssl.models.two_class_network`.
         freeze_batchnorm: keep the BatchNorm layers *of the encoder* in eval mode, also under ``.train()``: running
             statistics are used and never move. Their affine parameters still learn. For fine-tuning from statistics
             that batches would not reproduce (weights converted from a network with folded BatchNorm, tiny batches).
         freeze_encoder: the encoder learns nothing and stays in eval mode; all else of the model learns.
 
     Raises:
-        InvalidInputError: fewer than two classes.
+        InvalidInputError: fewer classes than one.
 
     Example, a model of sequences ``(B, 1, T)``, with logits ``(B, 4, T)``:
         >>> import torch
@@ -56,9 +56,10 @@ class EncoderDecoder(nn.Module, ABC):
         self, encoder: nn.Module, num_classes: int, freeze_batchnorm: bool = False, freeze_encoder: bool = False
     ) -> None:
         super().__init__()
-        if num_classes < 2:
+        if num_classes < 1:
             raise InvalidInputError(
-                f"num_classes: got {num_classes}, expected at least 2; background is a class of its own"
+                f"num_classes: got {num_classes}, expected at least 2, as background is a class of its own, or 1 for "
+                "the one output of a sigmoid (two_class_network)"
             )
         self.encoder = encoder
         self.num_classes = num_classes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -18,14 +20,14 @@ class CutMix(nn.Module):
 
     Args:
         probability: probability that a sample gets a box at all, in [0, 1].
-        area: smallest and largest share of the image that a box covers, drawn uniformly.
-        aspect: smallest and largest height-to-width ratio, drawn uniformly. A side longer than the image is cut to it.
+        area: smallest and largest share of the sample that a box covers, drawn uniformly.
+        aspect: smallest and largest ratio of each side to the last one, drawn uniformly: of images the height-to-width
+            ratio; signals have none. A side longer than the sample is cut to it.
 
-    Call: ``(batch, size, device) -> bool (batch, *size)``, size = (H, W), True inside the box.
+    Call: ``(batch, size, device) -> bool (batch, *size)``, size = (T,), (H, W) or (D, H, W), True inside the box.
 
     Raises:
-        InvalidInputError: a probability outside [0, 1], ranges that are empty or not positive, a size that is not (H,
-            W).
+        InvalidInputError: a probability outside [0, 1], ranges that are empty or not positive, no size.
 
     Source: CutMix, arXiv 1905.04899; the ranges are those of UniMatch, arXiv 2208.09910.
 
@@ -54,22 +56,25 @@ class CutMix(nn.Module):
         self.aspect = tuple(aspect)
 
     def forward(self, batch: int, size: tuple[int, ...], device: torch.device) -> Tensor:
-        if len(size) != 2:
-            raise InvalidInputError(f"size: got {tuple(size)}, expected (H, W): CutMix cuts boxes out of images")
-        area, aspect, top, left, chance = uniform(batch, 5, 1, device=device).unbind(1)
+        if not size:
+            raise InvalidInputError("size: got (), expected (T,), (H, W) or (D, H, W): CutMix cuts out boxes")
+        dims = len(size)
+        draws = uniform(batch, 2 * dims + 1, 1, device=device).unbind(1)
+        area, ratios, starts, chance = draws[0], draws[1:dims], draws[dims:-1], draws[-1]
         area = self.area[0] + area * (self.area[1] - self.area[0])
-        aspect = self.aspect[0] + aspect * (self.aspect[1] - self.aspect[0])
-        pixels = size[0] * size[1]
-        inside = []
-        for length, side, start in (
-            (size[0], (area * aspect * pixels).sqrt(), top),
-            (size[1], (area / aspect * pixels).sqrt(), left),
-        ):
+        aspects = [self.aspect[0] + ratio * (self.aspect[1] - self.aspect[0]) for ratio in ratios]
+        # A cube of the volume, stretched by the ratios, which together leave the volume as it is.
+        cube = area * math.prod(size)
+        stretched = math.prod(aspects, start=torch.ones_like(area))
+        box = (chance < self.probability).reshape(batch, *[1] * dims)
+        for dim, (length, start) in enumerate(zip(size, starts, strict=True)):
+            own = aspects[dim] if dim < dims - 1 else 1.0
+            side = (cube * (own**dims / stretched)) ** (1 / dims)
             side = side.round().clamp(1, length)
             begin = (start * (length - side + 1)).floor()
             position = torch.arange(length, device=device)
-            inside.append((position >= begin) & (position < begin + side))
-        box: Tensor = inside[0].unsqueeze(2) & inside[1].unsqueeze(1) & (chance < self.probability).unsqueeze(2)
+            inside = (position >= begin) & (position < begin + side)
+            box = box & inside.reshape(batch, *(length if i == dim else 1 for i in range(dims)))
         return box
 
     @staticmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
 from numbers import Integral
@@ -29,6 +29,11 @@ class Range:
 
 
 Share = Annotated[float, Range(lambda value: 0 <= value <= 1, "a number in [0, 1]")]
+#: One for all, or a sequence with one for each.
+Shares = Annotated[
+    float | Sequence[float],
+    Range(lambda value: _all_shares(value), "a number in [0, 1], or a list of such numbers"),
+]
 PositiveShare = Annotated[float, Range(lambda value: 0 < value <= 1, "a number in (0, 1]")]
 InnerShare = Annotated[float, Range(lambda value: 0 < value < 1, "a number in (0, 1)")]
 #: With 1 an average would never move, and of features nothing would be left.
@@ -38,6 +43,11 @@ NotNegative = Annotated[float, Range(lambda value: value >= 0, "a number ≥ 0")
 Count = Annotated[int, Range(lambda value: _whole(value) and value >= 1, "an integer ≥ 1")]
 Index = Annotated[int, Range(lambda value: _whole(value) and value >= 0, "an integer ≥ 0")]
 OddCount = Annotated[int, Range(lambda value: _whole(value) and value >= 1 and value % 2 == 1, "an odd integer ≥ 1")]
+
+
+def _all_shares(value: Any) -> bool:
+    values = [value] if isinstance(value, int | float) else list(value)
+    return bool(values) and not isinstance(value, str) and all(0 <= one <= 1 for one in values)
 
 
 def _whole(value: Any) -> bool:

@@ -13,7 +13,9 @@ from .features import Features as Features
 from .features import prediction_features as prediction_features
 from .graph.label_propagation import LabelPropagation as LabelPropagation
 from .graph.pooled_propagation import PooledPropagation as PooledPropagation
+from .graph.region_vote import RegionVote as RegionVote
 from .needs import Needs as Needs
+from .per_label import PerLabel as PerLabel
 from .points.certainty import certainty as certainty
 from .points.units import from_probabilities as from_probabilities
 from .selection import Selection as Selection
@@ -71,7 +73,9 @@ __all__ = [
     "LearnedConvexSelector",
     "Needs",
     "OracleSelector",
+    "PerLabel",
     "PooledPropagation",
+    "RegionVote",
     "ReliableRegions",
     "STPlusPlusSelector",
     "Selection",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from residual_ssl.errors import InvalidInputError
-from residual_ssl.selection.points.blocks import takes_blocks
+from residual_ssl.selection.points.blocks import takes_blocks, takes_kernel
 from residual_ssl.selection.points.odds import odds_in_blocks
 
 Residual = Literal["paper", "released"]
@@ -101,7 +101,9 @@ def judged_points(
     check_prediction(logits, valid)
     formula = _Formula(logits.shape[1] - 1, residual == "released", scaled)
     with torch.autocast(logits.device.type, enabled=False):
-        return _judged_in_blocks(logits, valid, formula) if takes_blocks(logits) else _judged(logits, valid, formula)
+        if takes_blocks(logits):
+            return _judged_in_blocks(logits, valid, formula)
+        return _judged_by_kernel(logits, valid, formula) if takes_kernel(logits) else _judged(logits, valid, formula)
 
 
 class _Formula(NamedTuple):
@@ -156,6 +158,18 @@ def _judged_in_blocks(logits: Tensor, valid: Tensor | None, formula: _Formula) -
         torch.where(keep, features[0], nothing, out=confidence)
         torch.where(keep, features[1], nothing, out=dispersion)
     return JudgedPoints(first, second, label, valid, finite)
+
+
+def _judged_by_kernel(logits: Tensor, valid: Tensor | None, formula: _Formula) -> JudgedPoints:
+    """The features in one pass over the logits, on a GPU."""
+    # Imported where it is used: it needs Triton.
+    from residual_ssl.selection.points.kernel import features_by_kernel
+
+    return JudgedPoints(
+        *features_by_kernel(
+            logits, valid, released=formula.released, scaled=formula.scaled, scale_epsilon=_SCALE_EPSILON
+        )
+    )
 
 
 def check_prediction(logits: Tensor, valid: Tensor | None) -> None:

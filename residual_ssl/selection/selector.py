@@ -64,7 +64,8 @@ class Selector(Memory):
     #: Keyword arguments that ``forward`` needs beside logits and valid: ``"truth"``, the true class ids ``(B, *S)``;
     #: ``"second"``, another model's or view's logits of the same points ``(B, K, *S)``; ``"earlier"``, the logits of
     #: earlier states of the model ``(J, B, K, *S)``; ``"features"``, what describes the points beside the prediction,
-    #: ``(B, D, *S)``; ``"stored"``, pseudo-labels made beforehand and their weights, ``(B, 2, *S)``.
+    #: ``(B, D, *S)``; ``"stored"``, pseudo-labels made beforehand and their weights, ``(B, 2, *S)``;
+    #: ``"regions"``, the region that each point belongs to, integer ``(B, *S)``, negative for none.
     evidence: tuple[str, ...] = ()
 
     def __init__(self) -> None:

@@ -55,6 +55,7 @@ def evidence_for(selector: Selector, logits: Tensor) -> dict[str, Tensor]:
         "truth": lambda: logits.argmin(1),
         "second": lambda: 0.5 * logits + 0.3 * logits.roll(1, 1),
         "stored": lambda: torch.stack([logits.argmin(1), logits.double().softmax(1).amax(1)], 1),
+        "regions": lambda: logits.argmin(1) - 1,
         "features": lambda: logits.double().log_softmax(1),
         "earlier": lambda: torch.stack([logits.roll(1, 1), 0.5 * logits]),
     }

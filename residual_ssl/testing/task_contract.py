@@ -42,26 +42,37 @@ class TaskContract:
         return collated
 
     @staticmethod
-    def logits(task: Task, inputs: Tensor) -> Tensor:
+    def output(task: Task, inputs: Tensor) -> Tensor:
         torch.manual_seed(0)
         model = task.build_model().eval()
         with torch.no_grad():
-            logits: Tensor = model(task.view(inputs, "plain"))
-        return logits
+            output: Tensor = model(task.view(inputs, "plain"))
+        return output
+
+    @staticmethod
+    def evaluation_batch(task: Task, count: int = 4) -> tuple[Tensor, Tensor, Batch]:
+        """Inputs, targets, and what else the metric is given."""
+        data: Any = task.validation()
+        collated: Batch = default_collate([data[i] for i in range(count)])
+        return collated.pop("input"), collated.pop("target"), collated
 
     def test_a_model_gives_logits_of_all_classes_for_every_target(self, task: Task) -> None:
         labelled = self.batch(task, "labelled")
-        logits, target = self.logits(task, labelled["input"]), labelled["target"]
-        assert logits.shape == (4, task.num_classes, *target.shape[1:])
+        output, target = self.output(task, labelled["input"]), labelled["target"]
+        assert output.shape == (4, task.num_classes + task.num_values, *target.shape[1:])
+        logits, values = task.parted(output)
+        assert (values is None) == ("values" not in labelled)
+        assert values is None or (labelled["values"].shape, labelled["values"].dtype) == (values.shape, torch.float32)
         assert target.dtype == torch.int64
         known = target[target != task.ignore_index]
         assert 0 <= known.min() <= known.max() < task.num_classes
         assert task.supervised_loss(logits, target).isfinite()
+        assert task.labelled_loss(output, labelled).isfinite()
 
     def test_unlabelled_samples_have_no_target_and_truth_is_of_known_ids(self, task: Task) -> None:
         unlabelled = self.batch(task, "unlabelled")
-        assert set(unlabelled) <= {"input", "valid", "truth", "stored"}
-        shape = self.logits(task, unlabelled["input"])[:, 0].shape
+        assert set(unlabelled) <= {"input", "valid", "truth", "stored", "regions"}
+        shape = self.output(task, unlabelled["input"])[:, 0].shape
         if "valid" in unlabelled:
             assert (unlabelled["valid"].dtype, unlabelled["valid"].shape) == (torch.bool, shape)
         if "truth" in unlabelled:
@@ -121,28 +132,34 @@ class TaskContract:
         torch.testing.assert_close(alone, clean)
 
     def test_the_metric_adds_up_and_names_the_main_metric(self, task: Task) -> None:
-        labelled = self.batch(task, "labelled")
-        logits, target = self.logits(task, labelled["input"]), labelled["target"]
+        inputs, target, further = self.evaluation_batch(task)
+        output = self.output(task, inputs)
         together, apart = task.metric(), task.metric()
-        together.update(logits, target)
+        together.update(output, target, **further)
         for i in range(4):
-            apart.update(logits[i : i + 1], target[i : i + 1])
+            own = {name: value[i : i + 1] for name, value in further.items()}
+            apart.update(output[i : i + 1], target[i : i + 1], **own)
         metrics = task.summary(together.compute())
         assert metrics == pytest.approx(task.summary(apart.compute()))
         assert 0 <= metrics[task.main_metric] <= 100
 
     def test_perfect_predictions_have_the_full_metric(self, task: Task) -> None:
-        target = self.batch(task, "labelled")["target"]
+        labelled = self.batch(task, "labelled")
+        if task.num_values:
+            _, target, further = self.evaluation_batch(task)
+            values = [further["values"]]
+        else:
+            target, values, further = labelled["target"], [], {}
         shown = target.where(target != task.ignore_index, 0)
         logits = torch.nn.functional.one_hot(shown, task.num_classes).movedim(-1, 1).float()
         metric = task.metric()
-        metric.update(logits, target)
+        metric.update(torch.cat([logits, *values], 1), target, **further)
         assert task.summary(metric.compute())[task.main_metric] == pytest.approx(100)
 
     def test_evaluation_samples_are_not_augmented(self, task: Task) -> None:
         data = task.validation()
         sample = data[0]
-        assert set(sample) == {"input", "target"}
+        assert {"input", "target"} <= set(sample)
         assert all(torch.equal(sample[name], data[0][name]) for name in sample)
 
     def test_prediction_is_that_of_the_plain_view(self, task: Task) -> None:

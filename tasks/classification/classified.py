@@ -47,6 +47,8 @@ class ClassifiedTask(Task):
     """
 
     main_metric = "accuracy"
+    chosen_by: tuple[str, ...] = ("accuracy", "balanced_accuracy")  # metrics that may choose a checkpoint
+    density = True
     ignore_index = -100  # beyond any number of classes, and none of what data.OUTSIDE means
 
     def __init__(
@@ -59,15 +61,23 @@ class ClassifiedTask(Task):
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
         choose_by: str | None = None,
     ) -> None:
-        self.choose_by = checked_choice(choose_by, ("accuracy", "balanced_accuracy"), density=True)
-        self.class_names = tuple(str(name) for name in classes)
-        if len(self.class_names) < 2 or len(set(self.class_names)) < len(self.class_names):
-            raise ConfigError(f"classes: got {list(classes)}, expected two or more names, each given once")
+        self.choose_by = checked_choice(choose_by, self.chosen_by, density=self.density)
+        self.name_classes(tuple(str(name) for name in classes))
         self._source = source
         self._model = model
         self._weak = weak
         self._views = views
         self._supervised_loss = supervised_loss
+
+    def name_classes(self, names: tuple[str, ...]) -> None:
+        """Take the names of the classes that samples may be of."""
+        if len(names) < 2 or len(set(names)) < len(names):
+            raise ConfigError(f"classes: got {list(names)}, expected two or more names, each given once")
+        self.class_names = names
+
+    def target(self, label: Any) -> Tensor:
+        """Class ids of a sample's label, ``ignore_index`` where nothing is known."""
+        return torch.tensor(self.ignore_index if label is None else label)
 
     @cached_property
     def source(self) -> ClassificationSource:
@@ -75,22 +85,22 @@ class ClassifiedTask(Task):
         return self._source()
 
     def labelled(self, seed: int) -> Dataset[Batch]:
-        entries = partial(labelled_entries, weak=self._weak)
+        entries = partial(labelled_entries, weak=self._weak, target=self.target)
         return TrainingSamples(self.source.labelled, entries, seed, labelled=True)
 
     def unlabelled(self, seed: int) -> Dataset[Batch]:
         samples = self.source.unlabelled
         known = any(label is not None for label in samples.labels)
-        entries = partial(unlabelled_entries, weak=self._weak, unknown=self.ignore_index if known else None)
+        entries = partial(unlabelled_entries, weak=self._weak, truth=self.target if known else None)
         return TrainingSamples(samples, entries, seed, labelled=False)
 
     def validation(self) -> Dataset[Batch]:
-        return EvaluationSamples(self.source.validation, partial(evaluation_entries, weak=self._weak))
+        entries = partial(evaluation_entries, weak=self._weak, target=self.target)
+        return EvaluationSamples(self.source.validation, entries)
 
     def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
         labels = (self.source.labelled if subset == "labelled" else self.source.validation).labels
-        unknown = self.ignore_index
-        return len(labels), lambda index: torch.tensor(unknown if labels[index] is None else labels[index])
+        return len(labels), lambda index: self.target(labels[index])
 
     def build_model(self) -> nn.Module:
         return built_network(self._model, self.num_classes, self.example())

@@ -1,6 +1,7 @@
 from .digit_scenes import DigitScenes as DigitScenes
 from .frozen import FrozenSegmentationTask as FrozenSegmentationTask
 from .frozen_maps import FrozenMaps as FrozenMaps
+from .geometry import Placement as Placement
 from .geometry import WeakGeometry as WeakGeometry
 from .inference import Inference as Inference
 from .rare_classes import RareClassSampling as RareClassSampling
@@ -12,6 +13,7 @@ __all__ = [
     "FrozenMaps",
     "FrozenSegmentationTask",
     "Inference",
+    "Placement",
     "RareClassSampling",
     "SegmentationTask",
     "WeakGeometry",

@@ -119,7 +119,7 @@ class DigitScenes:
 
         def render(subset: str, glyphs: Glyphs, index: int, corrupt: bool = False) -> Sample:
             rng = np.random.default_rng([seed, _SUBSETS.index(subset), index])
-            image, mask = _scene(glyphs, size, rng)
+            image, mask, _ = scene(glyphs, size, rng)
             return _sample(f"{subset}/{index:04d}", corruption.corrupted(image, rng) if corrupt else image, mask)
 
         train, held_out = _DIGITS[digits](seed)
@@ -139,7 +139,7 @@ def _chosen(index: int, share: float) -> bool:
     return int((index + 1) * share) > int(index * share)
 
 
-def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
+def handwritten(seed: int) -> tuple[Glyphs, Glyphs]:
     """Intensities ``(N, 8, 8)`` in [0, 1] and class ids ``(N,)`` for training and for validation scenes."""
     from sklearn.datasets import load_digits
 
@@ -150,13 +150,13 @@ def _digits(seed: int) -> tuple[Glyphs, Glyphs]:
 
 
 def _printed_digits(seed: int) -> tuple[Glyphs, Glyphs]:
-    """As :func:`_digits`, printed."""
+    """As :func:`handwritten`, printed."""
     images, labels = printed_glyphs(DIGITS, _PRINTED_MADE, np.random.default_rng([seed, len(_SUBSETS) + 2]))
     labels = labels + 1
     return (images[:_TRAIN_DIGITS], labels[:_TRAIN_DIGITS]), (images[_TRAIN_DIGITS:], labels[_TRAIN_DIGITS:])
 
 
-_DIGITS = {"handwritten": _digits, "printed": _printed_digits}
+_DIGITS = {"handwritten": handwritten, "printed": _printed_digits}
 
 
 def _long_tailed(digits: Glyphs, imbalance: float, seed: int) -> Glyphs:
@@ -176,20 +176,42 @@ def _letters(seed: int) -> Glyphs:
     return images, np.full(_LETTERS_MADE, OUTSIDE)
 
 
-def _scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64]]:
-    """One scene: image ``(size, size, 3)`` in [0, 1] and class ids ``(size, size)``."""
-    canvas = _ground(size, rng)
-    brightness = canvas.mean(axis=2)
+def scene(digits: Glyphs, size: int, rng: np.random.Generator) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    """One scene: image ``(size, size, 3)`` in [0, 1], class ids ``(size, size)``, objects as :func:`draw_digits`."""
+    canvas = textured_ground(size, rng)
     mask = np.zeros((size, size), dtype=np.int64)
-    for _ in range(rng.integers(3, 6)):
+    objects = draw_digits(canvas, mask, digits, int(rng.integers(3, 6)), rng)
+    return noisy(canvas, rng), mask, objects
+
+
+def draw_digits(
+    canvas: Array, mask: NDArray[np.int64], digits: Glyphs, count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw digits on a canvas ``(H, W, 3)`` in [0, 1] and their ids into its mask ``(H, W)``, where that is 0.
+
+    Returns:
+        The digits ``(n, 5)``: left, top, right and bottom of what the class of each covers, in pixels, and its id.
+    """
+    brightness, size = canvas.mean(axis=2), len(canvas)
+    objects = []
+    for _ in range(count):
         choice = rng.integers(len(digits[1]))
         ink = _enlarged(digits[0][choice], round(8 * rng.uniform(2.6, 3.2) * size / 64))
         shape = _dilated(ink) > _MASK_LEVEL
         corner = _free_place(mask != 0, shape, rng)
         canvas[corner] += ink[..., None] * (_colour(brightness[corner][shape], rng) - canvas[corner])
         mask[corner][shape] = digits[1][choice]
-    noisy = canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32)
-    return np.clip(noisy, 0, 1), mask
+        rows, columns = (np.flatnonzero(shape.any(axis)) for axis in (1, 0))
+        top, left = corner[0].start, corner[1].start
+        extent = [left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1]
+        objects.append([*extent, digits[1][choice]])
+    return np.array(objects, dtype=np.int64).reshape(-1, 5)
+
+
+def noisy(canvas: Array, rng: np.random.Generator) -> Array:
+    """A canvas under the noise of a camera, in [0, 1]."""
+    image: Array = np.clip(canvas + rng.normal(0, _NOISE, canvas.shape).astype(np.float32), 0, 1)
+    return image
 
 
 def _colour(ground: Array, rng: np.random.Generator) -> Array:
@@ -201,7 +223,7 @@ def _colour(ground: Array, rng: np.random.Generator) -> Array:
     return colour.astype(np.float32)
 
 
-def _ground(size: int, rng: np.random.Generator) -> Array:
+def textured_ground(size: int, rng: np.random.Generator) -> Array:
     """Texture with up to two strokes, ``(size, size, 3)`` in [0, 0.62]: room for a brighter digit everywhere."""
     coarse = rng.uniform(*_GROUND, size=(3, *rng.integers(3, 7, size=2))).astype(np.float32)
     smooth = [np.asarray(Image.fromarray(c).resize((size, size), Image.Resampling.BICUBIC)) for c in coarse]

@@ -19,6 +19,7 @@ from residual_ssl.task import Batch
 from residual_ssl.tasks.samples import EvaluationSamples, TrainingSamples
 from residual_ssl.tasks.segmentation.frozen_maps import FrozenMaps, FrozenMapSamples, MapViews, ViewAugmentation
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
+from residual_ssl.tasks.segmentation.samples import Regions
 from residual_ssl.tasks.segmentation.task import SegmentationTask
 from residual_ssl.tasks.views import Views
 
@@ -32,7 +33,7 @@ class FrozenSegmentationTask(SegmentationTask):
     image as it is.
 
     Args:
-        spec, source, supervised_loss, choose_by, sampling: as of :class:`SegmentationTask`.
+        spec, source, supervised_loss, choose_by, sampling, regions: as of :class:`SegmentationTask`.
         maps: the network.
         model: ``model(num_features=D, num_classes=K)`` gives a new model of the maps, as
             :class:`~residual_ssl.models.ConvolutionalHead`.
@@ -61,12 +62,17 @@ class FrozenSegmentationTask(SegmentationTask):
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
         choose_by: str | None = None,
         sampling: Callable[..., Dataset[Batch]] | None = None,
+        regions: Regions | None = None,
     ) -> None:
         if geometry.crop != maps.size:
             raise ConfigError(f"geometry.crop: got {geometry.crop}, expected {maps.size}, the size of the frozen maps")
         sized = partial(model, num_features=maps.num_features)
         super().__init__(
-            spec, source, sized, geometry, supervised_loss=supervised_loss, choose_by=choose_by, sampling=sampling
+            *(spec, source, sized, geometry),
+            supervised_loss=supervised_loss,
+            choose_by=choose_by,
+            sampling=sampling,
+            regions=regions,
         )
         self.maps = maps
         self.augmentation = ViewAugmentation(geometry, photometric)
@@ -74,7 +80,8 @@ class FrozenSegmentationTask(SegmentationTask):
         self._views = Views(strong=strong, light=light, labelled=labelled)
 
     def training(self, samples: Samples, seed: int, *, labelled: bool) -> TrainingSamples:
-        views = FrozenMapSamples(samples, self.maps, self.augmentation, self.view_count)
+        regions = None if labelled else self.regions
+        views = FrozenMapSamples(samples, self.maps, self.augmentation, self.view_count, regions)
         entries = self._labelled_entries if labelled else self._unlabelled_entries
         return TrainingSamples(views, entries, seed, labelled=labelled)
 
@@ -84,7 +91,7 @@ class FrozenSegmentationTask(SegmentationTask):
 
     def _labelled_entries(self, sample: MapViews, generator: torch.Generator) -> Batch:
         view = self._drawn(generator)
-        valid, mask, _ = sample.targets(view)
+        valid, mask = sample.targets(view)[:2]
         if mask is None:
             raise DataError(
                 f"{sample.name}: is in the labelled set and has no mask; give one, or move it to the unlabelled"
@@ -93,8 +100,10 @@ class FrozenSegmentationTask(SegmentationTask):
 
     def _unlabelled_entries(self, sample: MapViews, generator: torch.Generator) -> Batch:
         view = self._drawn(generator)
-        valid, mask, stored = sample.targets(view)
+        valid, mask, stored, regions = sample.targets(view)
         entries = {"input": sample.maps(view), "valid": valid}
+        if regions is not None:
+            entries["regions"] = regions
         if stored is not None:
             return {**entries, "stored": stored}
         return entries if mask is None else {**entries, "truth": mask.where(valid, self.ignore_index)}

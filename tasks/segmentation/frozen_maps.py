@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import safetensors
 import safetensors.torch
@@ -27,7 +27,7 @@ from residual_ssl.runtime.seeds import mixed_seed
 from residual_ssl.tasks.frozen_network import FrozenNetwork, cache_folder
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
-from residual_ssl.tasks.segmentation.samples import packed_label, stored_entry
+from residual_ssl.tasks.segmentation.samples import Regions, label_entry, packed_points, regions_entry, stored_entry
 
 
 class FrozenMaps(FrozenNetwork):
@@ -117,11 +117,13 @@ class ViewTargets(NamedTuple):
         valid: bool ``(h, w)``, which are of the image.
         mask: class ids, int64 ``(h, w)``; None without a mask.
         stored: class ids and weights of pseudo-labels made beforehand, float32 ``(2, h, w)``; None without them.
+        regions: int64 ``(h, w)``, -1 for none; None where none are proposed.
     """
 
     valid: Tensor
     mask: Tensor | None
     stored: Tensor | None
+    regions: Tensor | None = None
 
 
 class MapViews(NamedTuple):
@@ -156,21 +158,30 @@ class FrozenMapSamples:
         maps: the network.
         augmentation: of the views.
         views: V ≥ 1.
+        regions: proposes regions of the images at the size of the network's input; None: there are none.
 
     Raises:
         InvalidInputError: fewer than one view.
     """
 
-    def __init__(self, samples: Samples, maps: FrozenMaps, augmentation: ViewAugmentation, views: int = 1) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        maps: FrozenMaps,
+        augmentation: ViewAugmentation,
+        views: int = 1,
+        regions: Regions | None = None,
+    ) -> None:
         if views < 1:
             raise InvalidInputError(f"views: got {views}, expected 1, the image as it is, or more")
         self._samples = samples
         self._maps = maps
         self._augmentation = augmentation
         self._views = views
+        self._regions = regions
         self._faults: dict[int, Exception] = {}
         self._digests = self._computed()
-        self._kept: dict[tuple[int, int], ViewTargets] = {}  # masks are slow to read, and drawn often
+        self._kept: dict[tuple[int, int], ViewTargets] = {}  # masks are slow to read, and drawn often; 16 KiB each
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -183,21 +194,27 @@ class FrozenMapSamples:
     def _targets(self, index: int, view: int) -> ViewTargets:
         if (index, view) in self._kept:
             return self._kept[index, view]
+        # Regions are slow to propose: once, for all views.
+        found = dict(self._read(index, [view] if self._regions is None else range(self._views)))
+        if len(self._kept) < _TARGETS_KEPT:
+            self._kept |= {(index, number): targets for number, targets in found.items()}
+        return found[view]
+
+    def _read(self, index: int, views: Sequence[int]) -> Iterator[tuple[int, ViewTargets]]:
         samples: Any = self._samples
         mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
         pseudo = samples.pseudo_label(index) if hasattr(samples, "pseudo_label") else None
-        place = self._maps.size, _seed(self._digests[index]), view
+        proposed = None if self._regions is None else self._regions(samples[index].image, samples[index].name)
+        label, weight = (mask, None) if pseudo is None else pseudo
+        packed = packed_points(label, weight, proposed)
         on_grid = partial(resize_mask, size=self._maps.grid)
-        valid, moved = self._augmentation.targets(mask if pseudo is None else packed_label(*pseudo), *place)
-        ids, inside = None if moved is None else on_grid(moved), on_grid(valid)
-        if pseudo is None:
-            found = ViewTargets(inside, ids, None)
-        else:
-            assert ids is not None
-            found = ViewTargets(inside, None, stored_entry(ids, inside))
-        if len(self._kept) < _TARGETS_KEPT:
-            self._kept[index, view] = found
-        return found
+        for view in views:
+            valid, moved = self._augmentation.targets(packed, self._maps.size, _seed(self._digests[index]), view)
+            inside, points = on_grid(valid), cast(Tensor, None if moved is None else on_grid(moved))
+            ids = label_entry(points) if mask is not None and pseudo is None else None
+            stored = None if pseudo is None else stored_entry(points, inside)
+            regions = None if proposed is None else regions_entry(points).where(inside, -1)
+            yield view, ViewTargets(inside, ids, stored, regions)
 
     def name(self, index: int) -> str:
         samples: Any = self._samples
@@ -239,8 +256,7 @@ class FrozenMapSamples:
         return self._folder / f"{digest}.safetensors"
 
 
-# Some 16 KiB each, of a grid of 40×50.
-_TARGETS_KEPT = 4096
+_TARGETS_KEPT = 4096  # some 16 KiB each, of a grid of 40×50
 
 
 class ViewAugmentation:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -9,6 +11,46 @@ from torch import Tensor
 from residual_ssl.data import resize_image, resize_mask
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN
+
+
+class Placement(NamedTuple):
+    """How an image lies in a crop.
+
+    Attributes:
+        size: (height, width) of the image.
+        resized: (height, width) to which it was resized.
+        window: rows and columns that are kept of that.
+        padding: columns before and after, rows above and below it.
+        flipped: whether the crop is then mirrored from left to right.
+    """
+
+    size: tuple[int, int]
+    resized: tuple[int, int]
+    window: tuple[slice, slice]
+    padding: tuple[int, int, int, int]
+    flipped: bool
+
+    def laid(self, pixels: Tensor, fill: float) -> Tensor:
+        """What was cut out of the resized image, ``(…, h, w)``, in the crop."""
+        pixels = F.pad(pixels, self.padding, value=fill)
+        return pixels.flip(-1) if self.flipped else pixels
+
+    def mask(self, mask: Tensor, fill: int) -> Tensor:
+        """Ids ``(H, W)`` of the image in the crop, ``fill`` at padding."""
+        return self.laid(resize_mask(mask, self.resized)[self.window], fill)
+
+    def points(self, points: Tensor) -> Tensor:
+        """Positions ``(…, 2)``, x and y in pixels of the image from its upper left corner, in pixels of the crop.
+
+        They may lie outside. A box is moved by its corners, of which a flip changes left and right.
+        """
+        (rows, columns), (before, after, above, _) = self.window, self.padding
+        scale = points.new_tensor([self.resized[1] / self.size[1], self.resized[0] / self.size[0]])
+        moved = points * scale + points.new_tensor([before - columns.start, above - rows.start])
+        if self.flipped:
+            width = columns.stop - columns.start + before + after
+            moved = moved * moved.new_tensor([-1, 1]) + moved.new_tensor([width, 0])
+        return moved
 
 
 class WeakGeometry:
@@ -27,12 +69,13 @@ class WeakGeometry:
     ``__call__(image, mask=None, generator=None) -> (image, mask, valid)``
 
     Args of the call:
-        image: ``(3, H, W)``, uint8 or floating in [0, 1]; bilinear, antialiased.
+        image: ``(3, H, W)``, uint8 or floating in [0, 1], or several images on each other, ``(3n, H, W)``, which move
+            alike; bilinear, antialiased.
         mask: integer ``(H, W)`` or None; nearest.
         generator: source of randomness; None for torch's global one, which ``DataLoader`` seeds in each worker.
 
     Returns of the call:
-        image float32 ``(3, *crop)`` in [0, 1]; mask ``(*crop)`` of its dtype, or None; valid bool ``(*crop)``, False
+        image float32 ``(C, *crop)`` in [0, 1]; mask ``(*crop)`` of its dtype, or None; valid bool ``(*crop)``, False
         at padding.
 
     Raises:
@@ -74,6 +117,11 @@ class WeakGeometry:
         self, image: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         _check(image, mask)
+        pixels, valid, placement = self.placed(image, generator)
+        return pixels, None if mask is None else placement.mask(mask, self.ignore_index), valid
+
+    def placed(self, image: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Placement]:
+        """The image and where it is valid, as of the call, and how it was placed, to place more that belongs to it."""
         # Always the same number of draws, so that one sample's size does not shift the randomness of the next.
         u_scale, u_top, u_left, u_flip = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         factor = self.scale[0] + (self.scale[1] - self.scale[0]) * u_scale
@@ -82,18 +130,18 @@ class WeakGeometry:
             _window(height, self.crop[0], u_top),
             _window(width, self.crop[1], u_left),
         )
-        padding = (before, after, above, below)
-
+        placement = Placement(
+            (image.shape[1], image.shape[2]),
+            (height, width),
+            (rows, columns),
+            (before, after, above, below),
+            u_flip < self.flip,
+        )
         pixels = resize_image(image, (height, width))[:, rows, columns]
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float().clamp(0, 1)
-        valid = F.pad(torch.ones(pixels.shape[1:], dtype=torch.bool), padding, value=False)
-        pixels = torch.where(valid, F.pad(pixels, padding), torch.tensor(self.fill)[:, None, None])
-        if mask is not None:
-            mask = F.pad(resize_mask(mask, (height, width))[rows, columns], padding, value=self.ignore_index)
-        if u_flip < self.flip:
-            pixels, valid = pixels.flip(-1), valid.flip(-1)
-            mask = None if mask is None else mask.flip(-1)
-        return pixels, mask, valid
+        valid = placement.laid(torch.ones(pixels.shape[1:], dtype=torch.bool), False)
+        fill = torch.tensor(self.fill).repeat(len(pixels) // 3)[:, None, None]
+        return torch.where(valid, placement.laid(pixels, 0.0), fill), valid, placement
 
     def __repr__(self) -> str:
         return f"WeakGeometry(crop={self.crop}, scale={self.scale}, flip={self.flip}, ignore_index={self.ignore_index})"
@@ -108,7 +156,12 @@ def _window(side: int, crop: int, position: float) -> tuple[slice, int, int]:
 
 
 def _check(image: Tensor, mask: Tensor | None) -> None:
-    if image.dim() != 3 or image.shape[0] != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
+    if (
+        image.dim() != 3
+        or not image.shape[0]
+        or image.shape[0] % 3
+        or not (image.dtype == torch.uint8 or image.is_floating_point())
+    ):
         raise InvalidInputError(
             f"image: got {image.dtype} of shape {tuple(image.shape)}, expected uint8 or floating (3, H, W)"
         )

@@ -92,24 +92,24 @@ def whole(network: Network, images: Tensor) -> Tensor:
 def sliding_window(
     network: Network,
     images: Tensor,
-    window: tuple[int, int],
-    stride: tuple[int, int] | None = None,
+    window: tuple[int, ...],
+    stride: tuple[int, ...] | None = None,
     *,
     window_batch: int = 4,
 ) -> Tensor:
-    """Log-probabilities of images by windows: each pixel has the mean probabilities of the windows that see it.
+    """Log-probabilities of images, or volumes, by windows: each point has the mean probabilities of those that see it.
 
     Windows start at multiples of the stride; the last of a row or column is moved inwards to end with the image, so
     that all have the same size. A side of the image that is smaller than the window's is taken whole.
 
     Args:
-        network: maps images to logits ``(N, K, h, w)``, with items independent of each other.
-        images: ``(B, 3, H, W)``.
-        window, stride: (height, width); the stride is at most the window, None for two thirds of it.
+        network: maps images to logits ``(N, K, *s)``, with items independent of each other.
+        images: ``(B, C, *S)``.
+        window, stride: a side for each dimension of S; strides are at most the window's, None for two thirds of them.
         window_batch: windows in one pass of the network, over all images.
 
     Returns:
-        ``(B, K, H, W)`` of the logits' dtype, at least float32; probabilities of 0 give the logarithm of the smallest
+        ``(B, K, *S)`` of the logits' dtype, at least float32; probabilities of 0 give the logarithm of the smallest
         normal number.
 
     Source: UniMatch (arXiv 2208.09910), whose code of version 1 cuts the last windows off at the border, and of
@@ -121,20 +121,22 @@ def sliding_window(
         (torch.Size([1, 2, 5, 7]), tensor([0.5000]))
     """
     count, _, *sides = images.shape
-    height, width = (min(side, most) for side, most in zip(sides, window, strict=True))
-    tops, lefts = (window_starts(*along) for along in zip(sides, window, _stride(window, stride), strict=True))
-    places = list(itertools.product(range(count), tops, lefts))
+    spans = [
+        [slice(start, start + min(side, most)) for start in window_starts(side, most, step)]
+        for side, most, step in zip(sides, window, _stride(window, stride), strict=True)
+    ]
+    places = list(itertools.product(range(count), itertools.product(*spans)))
     total, seen = images.new_zeros(0), images.new_zeros(sides)
-    for top, left in itertools.product(tops, lefts):
-        seen[top : top + height, left : left + width] += 1
+    for place in itertools.product(*spans):
+        seen[place] += 1
     for first in range(0, len(places), window_batch):
         chosen = places[first : first + window_batch]
-        views = torch.stack([images[i, :, top : top + height, left : left + width] for i, top, left in chosen])
-        probabilities = _probabilities(whole(network, views))
+        views = torch.stack([images[(i, slice(None), *place)] for i, place in chosen])
+        probabilities = _probabilities(whole(network, views) if images.dim() == 4 else network(views))
         if not first:  # only now are K and the dtype known
             total = probabilities.new_zeros(count, probabilities.shape[1], *sides)
-        for (i, top, left), found in zip(chosen, probabilities, strict=True):
-            total[i, :, top : top + height, left : left + width] += found
+        for (i, place), found in zip(chosen, probabilities, strict=True):
+            total[(i, slice(None), *place)] += found
     return _logarithm(total / seen)
 
 
@@ -218,10 +220,12 @@ def _sides(name: str, value: int | Sequence[int]) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _stride(window: tuple[int, int], stride: int | Sequence[int] | None) -> tuple[int, int]:
+def _stride(window: tuple[int, ...], stride: int | Sequence[int] | None) -> tuple[int, ...]:
     if stride is None:
-        return max(1, window[0] * 2 // 3), max(1, window[1] * 2 // 3)
-    found = _sides("stride", stride)
-    if found[0] > window[0] or found[1] > window[1]:
+        return tuple(max(1, side * 2 // 3) for side in window)
+    found = (stride,) * len(window) if isinstance(stride, int) else tuple(stride)
+    if len(found) != len(window) or not all(isinstance(step, int) and step >= 1 for step in found):
+        raise InvalidInputError(f"stride: got {stride}, expected a distance ≥ 1, or one for each side of {window}")
+    if any(step > side for step, side in zip(found, window, strict=True)):
         raise InvalidInputError(f"stride: got {stride}, expected at most the window {window}: others leave gaps")
     return found

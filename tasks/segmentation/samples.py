@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -11,8 +13,12 @@ from residual_ssl.task import Batch
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import centered
 
-# Bits of a class id where a weight is packed above it.
-_LABEL_BITS = 16
+#: ``regions(image, name)`` proposes regions, int64 ``(H, W)``, of an image uint8 ``(3, H, W)``.
+Regions = Callable[[Tensor, str], Tensor]
+
+# Bits of a class id and of a weight where they are packed in one number, below a region.
+_LABEL_BITS, _WEIGHT_BITS = 16, 8
+_LABELS, _WEIGHTS = (1 << _LABEL_BITS) - 1, (1 << _WEIGHT_BITS) - 1
 
 
 def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int) -> Batch:
@@ -30,30 +36,66 @@ def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakG
 
 
 def unlabelled_entries(
-    sample: Sample | StoredSample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int
+    sample: Sample | StoredSample,
+    generator: torch.Generator,
+    geometry: WeakGeometry,
+    ignore_index: int,
+    regions: Regions | None = None,
 ) -> Batch:
     """``input``, ``valid`` bool ``(H, W)`` and, of a sample with a mask (for diagnostics only), ``truth``.
 
-    Of a sample with stored labels also ``stored``, float32 ``(2, H, W)``: class ids, and weights in [0, 1].
+    Of a sample with stored labels also ``stored``, float32 ``(2, H, W)``: class ids, and weights in [0, 1]. Where
+    regions are proposed also ``regions``, int64 ``(H, W)``.
     """
+    proposed = None if regions is None else regions(sample.image, sample.name)
     if isinstance(sample, StoredSample):
-        image, packed, valid = geometry(sample.image, packed_label(sample.pseudo_label, sample.weight), generator)
-        assert packed is not None
-        return {"input": image, "valid": valid, "stored": stored_entry(packed, valid)}
-    image, mask, valid = geometry(sample.image, sample.mask, generator)
+        points = packed_points(sample.pseudo_label, sample.weight, proposed)
+    else:
+        points = packed_points(sample.mask, None, proposed)
+    image, points, valid = geometry(sample.image, points, generator)
     entries = {"input": image, "valid": valid}
-    return entries if mask is None else {**entries, "truth": mask.where(valid, ignore_index)}
+    if points is None:
+        return entries
+    if proposed is not None:
+        entries["regions"] = regions_entry(points).where(valid, -1)
+    if isinstance(sample, StoredSample):
+        entries["stored"] = stored_entry(points, valid)
+    elif sample.mask is not None:
+        entries["truth"] = label_entry(points).where(valid, ignore_index)
+    return entries
 
 
-def packed_label(label: Tensor, weight: Tensor) -> Tensor:
-    """Class ids and weights ``(H, W)`` as one map, so that they move together."""
-    return label | weight.long() << _LABEL_BITS
+def packed_points(label: Tensor | None, weight: Tensor | None = None, regions: Tensor | None = None) -> Tensor | None:
+    """What is known of points ``(H, W)`` as one map, so that it moves together; None where nothing is.
+
+    Args:
+        label: class ids of 16 bits.
+        weight: uint8.
+        regions: ids from -1 on.
+    """
+    parts = [
+        *([] if label is None else [label & _LABELS]),
+        *([] if weight is None else [weight.long() << _LABEL_BITS]),
+        *([] if regions is None else [regions + 1 << _LABEL_BITS + _WEIGHT_BITS]),
+    ]
+    return torch.stack(parts).sum(0) if parts else None
+
+
+def label_entry(packed: Tensor) -> Tensor:
+    """The class ids of a map as of :func:`packed_points`, int64; negative ones come back as they were."""
+    label = packed & _LABELS
+    return label - (label >> _LABEL_BITS - 1 << _LABEL_BITS)
 
 
 def stored_entry(packed: Tensor, valid: Tensor) -> Tensor:
-    """The entry ``stored`` of a map as of :func:`packed_label` that was moved; float32 ``(2, H, W)``."""
-    label, weight = packed & (1 << _LABEL_BITS) - 1, (packed >> _LABEL_BITS) / 255
-    return torch.stack([label.float(), weight * valid])
+    """The entry ``stored`` of a map as of :func:`packed_points` that was moved; float32 ``(2, H, W)``."""
+    weight = (packed >> _LABEL_BITS & _WEIGHTS) / _WEIGHTS
+    return torch.stack([label_entry(packed).float(), weight * valid])
+
+
+def regions_entry(packed: Tensor) -> Tensor:
+    """The regions of a map as of :func:`packed_points`; -1 for none."""
+    return (packed >> _LABEL_BITS + _WEIGHT_BITS) - 1
 
 
 def evaluation_entries(sample: Sample, crop: tuple[int, int] | None) -> Batch:

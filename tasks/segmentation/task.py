@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import PIL.Image
 import torch
@@ -15,26 +14,24 @@ from torch.utils.data import Dataset
 
 from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
 from residual_ssl.data.samples import Samples
-from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import built_network
-from residual_ssl.perturbations import Photometric
 from residual_ssl.selection import Selection
-from residual_ssl.task import Batch, Task
-from residual_ssl.tasks.confusion import Confusion
+from residual_ssl.task import Batch
+from residual_ssl.tasks.dense import DenseTask
+from residual_ssl.tasks.dense import intersection_over_union as intersection_over_union
 from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
 from residual_ssl.tasks.samples import EvaluationSamples, TrainingSamples
 from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import Inference
-from residual_ssl.tasks.segmentation.samples import evaluation_entries, labelled_entries, unlabelled_entries
+from residual_ssl.tasks.segmentation.samples import Regions, evaluation_entries, labelled_entries, unlabelled_entries
 from residual_ssl.tasks.views import Views
 
 _LOOKED_AT = 20
 
 
-class SegmentationTask(Task):
+class SegmentationTask(DenseTask):
     """Semantic segmentation; inputs are images in [0, 1], targets class ids of every pixel.
 
     Args:
@@ -51,14 +48,19 @@ class SegmentationTask(Task):
             ``unsupervised_infomax`` or ``unsupervised_certainty`` over all pixels; None for ``miou``.
         labelled_geometry: the weak augmentation of the labelled images where it differs, as in adaptation from a
             domain of other image sizes; of the same crop. None for ``geometry``.
+        one_logit: of two classes: the network has one output z, as ``model(num_classes=1)`` makes it, whose logits are
+            ``(0, z)``: a sigmoid, and its binary cross-entropy.
         sampling: ``sampling(data, samples, num_classes, seed)`` gives the labelled training set that draws anew from
             ``data``, see :class:`RareClassSampling`; None to pass through all images alike.
+        regions: ``regions(image, name)`` proposes regions of unlabelled images, as :class:`~residual_ssl.data.SLIC`;
+            None: there are none.
 
     Raises:
-        ConfigError: another metric to choose by; geometries of two crops.
+        ConfigError: another metric to choose by; geometries of two crops; one logit for other than two classes.
     """
 
     main_metric = "miou"
+    chosen_by: tuple[str, ...] = ("miou", "pixel_accuracy")
     input_suffixes = IMAGE_SUFFIXES
 
     def __init__(
@@ -67,68 +69,45 @@ class SegmentationTask(Task):
         source: Callable[..., SegmentationSource],
         model: Callable[..., nn.Module],
         geometry: WeakGeometry,
-        strong: Photometric | None = None,
-        light: Photometric | None = None,
-        labelled: Photometric | None = None,
+        strong: nn.Module | None = None,
+        light: nn.Module | None = None,
+        labelled: nn.Module | None = None,
         inference: Inference | None = None,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
         choose_by: str | None = None,
         labelled_geometry: WeakGeometry | None = None,
         sampling: Callable[..., Dataset[Batch]] | None = None,
+        regions: Regions | None = None,
+        one_logit: bool = False,
     ) -> None:
         if labelled_geometry is not None and labelled_geometry.crop != geometry.crop:
             raise ConfigError(
                 f"labelled_geometry.crop: got {labelled_geometry.crop}, expected {geometry.crop}, as geometry.crop is"
             )
-        self.choose_by = checked_choice(choose_by, ("miou", "pixel_accuracy"))
-        self.spec = spec
-        self.class_names = spec.classes
-        self.ignore_index = spec.ignore_index
-        self._source = source
-        self._model = model
+        self.normalisation = Normalisation(mean, std)
+        views = Views(self.normalisation, strong=strong, light=light, labelled=labelled)
+        super().__init__(spec, source, model, views, supervised_loss, choose_by, one_logit)
         self.geometry = geometry
         self.labelled_geometry = geometry if labelled_geometry is None else labelled_geometry
         self._sampling = sampling
+        self.regions = regions
         self.inference = Inference() if inference is None else inference
-        self.normalisation = Normalisation(mean, std)
-        self._views = Views(self.normalisation, strong=strong, light=light, labelled=labelled)
-        self._supervised_loss = supervised_loss
-
-    @cached_property
-    def source(self) -> SegmentationSource:
-        """The data, read on first use."""
-        return self._source()
 
     def labelled(self, seed: int) -> Dataset[Batch]:
         samples = self.source.labelled
         data = self.training(samples, seed, labelled=True)
         return data if self._sampling is None else self._sampling(data, samples, self.num_classes, seed)
 
-    def unlabelled(self, seed: int) -> Dataset[Batch]:
-        return self.training(self.source.unlabelled, seed, labelled=False)
-
     def training(self, samples: Samples, seed: int, *, labelled: bool) -> TrainingSamples:
-        """A training set of samples of the source, under weak augmentation."""
         geometry = self.labelled_geometry if labelled else self.geometry
-        entries = labelled_entries if labelled else unlabelled_entries
+        entries = labelled_entries if labelled else partial(unlabelled_entries, regions=self.regions)
         made = partial(entries, geometry=geometry, ignore_index=self.ignore_index)
         return TrainingSamples(samples, made, seed, labelled=labelled)
 
     def validation(self) -> Dataset[Batch]:
         return EvaluationSamples(self.source.validation, partial(evaluation_entries, crop=self.inference.center_crop))
-
-    def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
-        samples: Any = self.source.labelled if subset == "labelled" else self.source.validation
-
-        def read(index: int) -> Tensor:
-            mask = samples.mask(index) if hasattr(samples, "mask") else samples[index].mask
-            if mask is None:
-                raise DataError(f"{subset} set: sample {index} has no mask; it needs one")
-            return mask  # type: ignore[no-any-return]
-
-        return len(samples), read
 
     def remarks(self) -> list[str]:
         count, target = self.targets("labelled")
@@ -144,15 +123,6 @@ class SegmentationTask(Task):
             f"dataset.geometry.crop: got {crop[0]}×{crop[1]} for labelled images of at most {height}×{width}; half "
             f"of a crop and more is padding. Set dataset.geometry.crop=[{height},{width}]"
         ]
-
-    def build_model(self) -> nn.Module:
-        return built_network(self._model, self.num_classes, self.example())
-
-    def view(self, inputs: Tensor, kind: str) -> Tensor:
-        return self._views(inputs, kind)
-
-    def supervised_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self._supervised_loss(logits, target, self.ignore_index)
 
     @torch.no_grad()
     def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
@@ -184,39 +154,3 @@ class SegmentationTask(Task):
             "confidence": pictures.heat_image(selection.confidence[0]),
             "trust": pictures.heat_image(selection.weight[0]),
         }
-
-    def metric(self) -> Any:
-        confusion = Confusion(self.num_classes, ignore_index=self.ignore_index)
-        return with_criteria(confusion, self.num_classes)
-
-    def summary(self, computed: Any) -> dict[str, float]:
-        confusion, criteria = criteria_apart(computed)
-        iou = intersection_over_union(confusion)
-        seen = ~iou.isnan()
-        metrics = {"miou": 100 * iou[seen].mean().item()}
-        if not seen.all():  # a mean over fewer classes is another metric
-            metrics["classes_in_miou"] = float(seen.sum().item())
-        metrics["pixel_accuracy"] = 100 * (confusion.diagonal().sum() / confusion.sum()).item()
-        metrics |= criteria
-        named: Mapping[str, Tensor] = dict(zip(self.class_names, iou, strict=True))
-        return metrics | {f"iou/{name}": 100 * value.item() for name, value in named.items() if not value.isnan()}
-
-
-def intersection_over_union(confusion: Tensor) -> Tensor:
-    """IoU of each class over a whole data set.
-
-    Args:
-        confusion: ``(K, K)`` counts, rows truth, columns prediction.
-
-    Returns:
-        float64 ``(K,)`` in [0, 1]; NaN for a class that is neither in the truth nor predicted, which the mean leaves
-        out.
-
-    Example:
-        >>> import torch
-        >>> intersection_over_union(torch.tensor([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
-        tensor([0.7500, 0.8000,    nan], dtype=torch.float64)
-    """
-    counts = confusion.double()
-    hit = counts.diagonal()
-    return hit / (counts.sum(0) + counts.sum(1) - hit)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.tiny_runs import tiny_config
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from residual_ssl import FixedThreshold, Selection, Selector, train
-from residual_ssl.algorithms import CrossSupervision, InputBranch
+from residual_ssl.algorithms import CrossSupervision, InputBranch, NetworkPair
 from residual_ssl.config.components import build
 from residual_ssl.engine.records.run_log import read_log
 from residual_ssl.engine.records.trained import load_run
@@ -101,6 +101,43 @@ def test_a_rule_may_ask_where_the_two_agree(task: Task) -> None:
     assert output.selection is not None
     assert output.selection.coverage == 0
     assert output.terms["crossed"] == 0
+
+
+TRANSFORMER = (
+    *("model@algorithm.second=dpt_dinov2_s", "algorithm.second.weights=null"),
+    "++algorithm.second.backbone_options={depth:4,embed_dim:48,num_heads:3,img_size:56}",
+)
+
+
+def test_a_convolutional_network_and_a_transformer_teach_each_other(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", "algorithm=cps", *TRANSFORMER, "steps=2", "evaluate_every=2")
+    made: Task = build(config["task"], "task")
+    algorithm: CrossSupervision = build(config["algorithm"], "algorithm")
+    model = algorithm.build_model(made)
+    assert [type(network).__name__ for network in (model.first, model.second)] == ["SmallSegmenter", "DPT"]
+    output = algorithm.step(model, made, batch_of(made, "labelled"), batch_of(made, "unlabelled"))
+    output.loss.backward()
+    for network in (model.first, model.second):
+        assert all(p.grad is not None for p in network.parameters() if p.requires_grad)
+    with torch.no_grad():
+        taught = model.eval().second(made.view(batch_of(made, "unlabelled")["input"], "plain"))
+    assert taught.shape == (4, made.num_classes, 64, 64)
+    train(config)
+    assert type(load_run(tmp_path / "run").model).__name__ == "SmallSegmenter"
+
+
+def test_layers_of_two_networks_are_counted_from_the_last() -> None:
+    class Layers(nn.Module):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.layers = nn.ParameterList(torch.zeros(1) for _ in range(count))
+
+        def parameter_layers(self) -> list[list[nn.Parameter]]:
+            return [[layer] for layer in self.layers]
+
+    pair = NetworkPair(Layers(3), Layers(2))
+    assert [len(layer) for layer in pair.parameter_layers()] == [1, 2, 2]
+    assert pair.parameter_layers()[-1][1] is pair.second.layers[-1]
 
 
 def test_the_truth_is_not_to_be_had() -> None:

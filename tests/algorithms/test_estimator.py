@@ -22,7 +22,7 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from residual_ssl import ConvexSelector, FixedThreshold, SelfTrainingClassifier
-from residual_ssl.algorithms.selected_rows import selected_rows
+from residual_ssl.algorithms.estimator.selected_rows import selected_rows
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 from residual_ssl.selection import (
     FlexMatchThreshold,

@@ -21,7 +21,7 @@ from residual_ssl.task import Batch, Task
 ALGORITHMS = sorted(
     path.stem for path in (Path(next(iter(residual_ssl.configs.__path__))) / "algorithm").glob("*.yaml")
 )
-OF_CLASSIFIERS = ("cdan", "dann", "mcc", "mic_classification")
+OF_CLASSIFIERS = ("cdan", "dann", "early_learning", "mcc", "mic_classification")
 # One of each class of algorithm and of each kind of teacher; the others are in the long tier.
 FAST = ("cps", "dann", "mean_teacher")
 

@@ -26,7 +26,8 @@ def test_commands_options_and_choices_of_options_are_offered() -> None:
 
 
 def test_keys_and_the_choices_of_groups_are_offered() -> None:
-    assert offered("train", "algorithm=u") == ["algorithm=u2pl", "algorithm=unimatch", "algorithm=unimatch_v2"]
+    expected = ["algorithm=u2pl", "algorithm=unbiased_teacher", "algorithm=unimatch", "algorithm=unimatch_v2"]
+    assert offered("train", "algorithm=u") == expected
     assert offered("train", "selector=") == [f"selector={name}" for name in choices("selectors")]
     assert {f"{group}=" for group in GROUPS.values()} <= set(offered("train", ""))
     assert {f"{name}=" for name in ("steps", "seed", "run_dir")} <= set(offered("train", "--quiet", ""))

@@ -106,8 +106,8 @@ def test_choices_out_of_range_are_named() -> None:
         model(x, nn.Dropout(0.5), 2)
     with pytest.raises(InvalidInputError, match=r"perturbed_only: got True without a perturbation"):
         model(x, perturbed_only=True)
-    with pytest.raises(InvalidInputError, match=r"num_classes: got 1, expected at least 2"):
-        SmallClassifier(1)
+    with pytest.raises(InvalidInputError, match=r"num_classes: got 0, expected at least 2"):
+        SmallClassifier(0)
     with pytest.raises(InvalidInputError, match=r"depth: got 27, expected 6·blocks \+ 4"):
         WideResNet(5, depth=27)
     with pytest.raises(InvalidInputError, match=r"widths: got \(\), expected one or more"):

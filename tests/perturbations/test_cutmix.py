@@ -28,9 +28,22 @@ def test_boxes_reach_every_pixel_and_samples_are_skipped_at_the_given_rate() -> 
     assert not CutMix(probability=0.0)(5, (20, 20), CPU).any()
 
 
-def test_other_than_images_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"size: got \(20,\), expected \(H, W\)"):
-        CutMix()(2, (20,), CPU)
+@pytest.mark.parametrize("size", [(400,), (24, 30, 36)])
+def test_boxes_of_signals_and_volumes_are_solid_and_within_the_ranges(size: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    for mask in CutMix(probability=1.0)(100, size, CPU):
+        sides = [torch.unique(places).numel() for places in mask.nonzero(as_tuple=True)]
+        assert int(mask.sum()) == torch.tensor(sides).prod()
+        cut = any(side == length for side, length in zip(sides, size, strict=True)) and len(size) > 1
+        assert int(mask.sum()) / mask.numel() < 0.45
+        assert cut or int(mask.sum()) / mask.numel() > 0.012
+        for side in sides[:-1]:  # every side but the last has its own ratio to it
+            assert cut or 0.2 < side / sides[-1] < 1 / 0.2
+
+
+def test_no_size_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"size: got \(\), expected \(T,\), \(H, W\) or \(D, H, W\)"):
+        CutMix()(2, (), CPU)
 
 
 @pytest.mark.parametrize("options", [{"probability": 2}, {"area": (0.5, 0.1)}, {"aspect": (0, 1)}])

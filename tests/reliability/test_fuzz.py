@@ -37,7 +37,9 @@ CLASSES = 3
 ARGUMENTS = {
     "ConstrainedConvexSelector": (CLASSES,),
     "DistributionAlignment": (FixedThreshold(0.5),),
+    "PerLabel": (FixedThreshold(0.5), 2),
     "PooledPropagation": (FixedThreshold(0.5), LabelPropagation()),
+    "RegionVote": (FixedThreshold(0.5),),
     "ReliableRegions": (FixedThreshold(0.5),),
 }
 SHAPES = st.sampled_from([(), (0,), (1,), (7,), (2, 3), (0, 4), (3, 2, 2)])
@@ -65,6 +67,8 @@ def evidence(selector: Selector, x: Tensor, seed: int) -> dict[str, Tensor]:
         "second": x.roll(1, 0),
         "earlier": torch.stack([x, x.roll(1, 0)]),
         "features": x,
+        "regions": torch.randint(-1, 4, points, generator=generator(seed)),
+        "stored": torch.stack([x.argmax(1), x.argmin(1)], 1),
         "truth": torch.randint(0, x.shape[1], points, generator=generator(seed)),
     }
     return {name: made[name] for name in selector.evidence}

@@ -75,7 +75,7 @@ FAULTS: dict[str, tuple[list[str], str]] = {
     "key of another group": (["threshold=0.9", "algorithm=fixmatch"], "did you mean 'selector.threshold'?"),
     "key inside a mapping": (
         ["dataset=table", "dataset.data_files=a.csv", "dataset.columns=[x]", "dataset.num_features=1",
-         "dataset.classes=[a,b]", "dataset.transform={_target_: x.Y, max_features: 12}"],
+         "dataset.classes=[a,b]", "dataset.transform={max_features: 12}"],
         "dataset.transform.max_features: no such key; dataset.transform takes copy",
     ),
     "key of the data set": (["dataset=camvid", "dataset.rooot=x"], "did you mean 'dataset.root'?"),
@@ -96,3 +96,15 @@ def test_no_message_denies_a_key_that_exists() -> None:
     config: dict[str, Any] = compose(["experiment=digits", "algorithm=fixmatch"])
     assert "threshold" in config["algorithm"]["selector"]
     assert "selector.threshold: no such key" not in said("selector.treshold=1", "algorithm=fixmatch")
+
+
+def test_another_component_in_place_of_one_takes_none_of_its_arguments() -> None:
+    threshold = "{_target_:residual_ssl.FixedThreshold,threshold:0.9}"
+    config = compose(["selector=softmatch", f"selector.rule={threshold}", "selector.rule.threshold=0.8"])
+    assert config["algorithm"]["selector"]["rule"] == {"_target_": "residual_ssl.FixedThreshold", "threshold": 0.8}
+    view = "{_target_:residual_ssl.perturbations.CutMix}"
+    assert compose([f"algorithm.branches.strong.mix={view}"])["algorithm"]["branches"]["strong"]["mix"] == {
+        "_target_": "residual_ssl.perturbations.CutMix"
+    }
+    with pytest.raises(ConfigError, match=r"selector\.ruler: no such key"):
+        compose(["selector=softmatch", f"selector.ruler={threshold}"])

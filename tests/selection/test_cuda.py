@@ -28,6 +28,7 @@ from residual_ssl.selection import (
     U2PLThreshold,
     UCCWeight,
 )
+from residual_ssl.selection.features import prediction_features
 from residual_ssl.testing import judge, labels_for, random_logits
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -84,3 +85,18 @@ def test_weights_are_those_of_the_cpu_and_nothing_waits(selector: Selector, dtyp
     # A point at the edge of a threshold may fall on its other side.
     assert ((chosen.weight.cpu() - expected.weight).abs() <= 2e-4).double().mean() > 0.9995
     assert (chosen.trusted.cpu() == expected.trusted).float().mean() > 0.9995
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(70_000, 10), (2, 2, 65), (3, 21, 33, 47), (1, 1000, 130)], ids=str)
+def test_the_kernel_gives_the_features_of_the_cpu(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    logits = random_logits(shape, dtype)
+    logits.view(*shape[:2], -1)[0, 1, 0] = float("nan")
+    formats = [torch.contiguous_format] + [torch.channels_last] * (len(shape) == 4)
+    for options in ({}, {"residual": "released"}, {"scaled": True}):
+        expected = prediction_features(logits.double(), **options)
+        for memory in formats:
+            got = prediction_features(logits.cuda().to(memory_format=memory), **options)
+            assert torch.equal(got.label.cpu(), expected.label)
+            for one, other in zip(got[:2], expected[:2], strict=True):
+                torch.testing.assert_close(one.cpu().double(), other, rtol=1e-4, atol=1e-7)

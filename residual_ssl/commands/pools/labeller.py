@@ -107,8 +107,14 @@ class PoolLabeller:
         self._threads = max(1, threads)
         self.selector = _judging(self.trained, selector, config_dir)
         with torch.no_grad():
-            logits = self.task.predict(self.trained.model, self.task.example().unsqueeze(0).to(self.trained.device))
+            example = self.task.example().unsqueeze(0).to(self.trained.device)
+            logits = self.task.predict(self.trained.model, example)
         self.dense = logits.dim() > 2
+        if self.task.num_values or (self.dense and logits.shape[2:] != example.shape[2:]):
+            raise ConfigError(
+                f"run: {type(self.task).__name__} predicts more than one class for each image or pixel, and stored "
+                "labels are these alone; predict files instead, residual-ssl predict"
+            )
         self.two_passes = judges_pool(self.selector, spatial=self.dense)
         if statistics is not None:
             self.decide(statistics)

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from residual_ssl.runtime.files import atomic_file
-from residual_ssl.selection import Selection
 
 TABLE_NAME = "predictions.csv"
 
 
-def write_table(path: Path, files: Sequence[Path], logits: Tensor, selection: Selection, names: Sequence[str]) -> None:
-    """Write a table in one step: file, label, confidence, trust.
+def write_table(path: Path, files: Sequence[Path], found: Sequence[Mapping[str, str | float]]) -> None:
+    """Write a table in one step: the file, then the columns of each row.
 
     Args:
         path: of the table.
         files: N of them.
-        logits: ``(N, K)``; their largest is the label.
-        selection: of all of them together, ``(N,)``: confidence, and trust, which is its weight.
-        names: of the K classes.
+        found: a row for each, of one set of columns, as :meth:`residual_ssl.Task.rows` gives them.
     """
-    columns = (logits.argmax(1).tolist(), selection.confidence.tolist(), selection.weight.tolist())
     text = io.StringIO(newline="")
     rows = csv.writer(text)
-    rows.writerow(["file", "label", "confidence", "trust"])
-    for name, label, confidence, trust in zip(files, *columns, strict=True):
-        rows.writerow([_text(str(name)), _text(names[label]), f"{confidence:.4f}", f"{trust:.4f}"])
+    rows.writerow(["file", *map(_text, found[0])])
+    for name, row in zip(files, found, strict=True):
+        cells = [f"{cell:.4f}" if isinstance(cell, float) else _text(cell) for cell in row.values()]
+        rows.writerow([_text(str(name)), *cells])
     with atomic_file(path, "predictions") as file:
         file.write(text.getvalue().encode("utf-8", "surrogateescape"))
 

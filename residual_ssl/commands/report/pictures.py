@@ -59,8 +59,11 @@ class DrawnTask(Protocol):
     def display(self, view: Tensor) -> Tensor:
         """Views as images ``(B, 3, H, W)`` in [0, 1]."""
 
+    def plane(self, points: Tensor) -> Tensor:
+        """Points ``(*S)`` as ``(H, W)``; see :meth:`residual_ssl.Task.plane`."""
+
     def draw_labels(self, label: Tensor) -> Tensor:
-        """Class ids ``(H, W)`` as colours ``(3, H, W)`` in [0, 1]."""
+        """Class ids ``(*S)``, or laid out as ``(H, W)``, as colours ``(3, H, W)`` in [0, 1]."""
 
 
 def shown_input(task: DrawnTask, inputs: Tensor) -> Tensor:

@@ -73,12 +73,15 @@ def judged_samples(run: FinishedRun, selector: Selector | None = None) -> Judged
     if length == 0:
         return None
     batch = to_device(_collate(samples, min(_SPATIAL_SAMPLES, length)), device)
-    logits = run.network(run.task.view(batch["input"], "plain"))
-    if logits.dim() == 2:
+    shown = run.task.view(batch["input"], "plain")
+    output = run.network(shown)
+    if output.dim() == 2:
         batch = to_device(_collate(samples, min(_POINT_SAMPLES, length)), device)
-        logits = run.network(run.task.view(batch["input"], "plain"))
+        shown = run.task.view(batch["input"], "plain")
+        output = run.network(shown)
     chosen = selector or _selector(run) or ConvexSelector()
-    selection = chosen(logits, batch.get("valid")).map(Tensor.cpu)
+    selection = run.task.judged(chosen, output, shown, batch.get("valid")).map(Tensor.cpu)
+    logits, _ = run.task.parted(output)
     truth = batch.get("truth")
     inputs = batch["input"].cpu()
     return JudgedSamples(
@@ -92,6 +95,14 @@ def judged_samples(run: FinishedRun, selector: Selector | None = None) -> Judged
     )
 
 
+@torch.no_grad()
+def judged_input(run: FinishedRun, sample: Tensor) -> Selection:
+    """The selection of one dataset input as a run predicts it, of batch size 1, on the CPU."""
+    inputs = sample.unsqueeze(0).to(next(run.network.parameters()).device)
+    selector = _selector(run) or ConvexSelector()
+    return run.task.judged(selector, run.task.predict(run.network, inputs), inputs).map(Tensor.cpu)
+
+
 def _collate(samples: Any, count: int) -> dict[str, Tensor]:
     return default_collate([samples[(i, i)] for i in range(count)])  # type: ignore[no-any-return]
 
@@ -103,7 +114,7 @@ def _masked(run: FinishedRun, inputs: Tensor, trusted: Tensor) -> Tensor | None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.config["seed"])
         light = run.task.view(inputs, branch.masked_view)
-        masked, _ = branch.mask(light, trusted, torch.ones(len(light), dtype=torch.bool))
+        masked, _ = branch.mask(light, run.task.trusted_places(trusted), torch.ones(len(light), dtype=torch.bool))
     return masked  # type: ignore[no-any-return]
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,9 +24,11 @@ from residual_ssl.commands.report.pictures import (
 )
 from residual_ssl.commands.report.plane import plane
 from residual_ssl.commands.report.runs import FinishedRun
-from residual_ssl.commands.report.samples import JudgedSamples, judged_samples
+from residual_ssl.commands.report.samples import JudgedSamples, judged_input, judged_samples
 from residual_ssl.commands.report.sheet import Card, SheetTask, judged_sheet, predicted_sheet
-from residual_ssl.selection import ConvexSelector
+from residual_ssl.errors import ResidualSSLError
+from residual_ssl.selection import ConvexSelector, Selection
+from residual_ssl.task import Task
 
 _PREDICTED = 4
 
@@ -86,7 +90,12 @@ def pictured_samples(run: FinishedRun, judged: JudgedSamples) -> Pictures:
     if judged.logits.dim() == 2 and isinstance(task, SheetTask):
         return Pictures(**common, cards=tuple(judged_sheet(task, judged)), outcomes=outcomes)  # type: ignore[arg-type]
     if not isinstance(task, DrawnTask):
-        return Pictures(**common)  # type: ignore[arg-type]
+        shown = [
+            (f"sample {i}", {run.name: (sample, judged.selection.map(lambda points, i=i: points[i - 1 : i]))})  # type: ignore[misc]
+            for i, sample in enumerate(judged.inputs[:_PREDICTED], 1)
+        ]
+        header, drawn = _drawn_by_task(task, shown)
+        return Pictures(**common, header=header, rows=drawn)  # type: ignore[arg-type]
     labels = judged.selection.label.where(judged.selection.valid, task.ignore_index)
     rows = [_sample_pictures(task, judged, i) for i in range(len(judged.inputs))]
     return Pictures(
@@ -102,14 +111,15 @@ def pictured_samples(run: FinishedRun, judged: JudgedSamples) -> Pictures:
 
 def _sample_pictures(task: DrawnTask, judged: JudgedSamples, index: int) -> dict[str, Tensor]:
     ignore, image = task.ignore_index, judged.inputs[index]
-    one = judged.selection.map(lambda points: points[index])
+    one = judged.selection.map(lambda points: task.plane(points[index]))
     cells = {"image": shown_input(task, image)}
     if judged.truth is not None:
         cells["truth"] = task.draw_labels(judged.truth[index])
     cells["pseudo-label"] = task.draw_labels(one.label.where(one.valid, ignore))
     cells["trust"] = trust_map(one)
     if judged.truth is not None:
-        cells["right or wrong"] = outcome_map(one, judged.truth[index], judged.known(ignore)[index])
+        known = task.plane(judged.known(ignore)[index])
+        cells["right or wrong"] = outcome_map(one, task.plane(judged.truth[index]), known)
     if judged.masked is not None:
         cells["masked view"] = task.display(judged.masked[index : index + 1])[0]
     return cells
@@ -135,24 +145,50 @@ def pictured_predictions(runs: Sequence[FinishedRun]) -> Pictures:
     name = type(task).__name__
     if isinstance(task, SheetTask) and not isinstance(task, DrawnTask):
         return Pictures(name, cards=tuple(predicted_sheet(task, runs)))
+    samples: Any = task.validation()
+    places = range(0, len(samples), max(1, -(-len(samples) // _PREDICTED)))
     if not isinstance(task, DrawnTask):
-        return Pictures(name)
-    samples = task.validation()
-    length = len(samples)  # type: ignore[arg-type]
-    rows, drawn = [], []
-    for index in range(0, length, max(1, -(-length // _PREDICTED))):
+        shown = []
+        for index in places:
+            sample = samples[index]["input"]
+            shown.append((f"validation {index}", {run.name: (sample, judged_input(run, sample)) for run in runs}))
+        columns, pictures = _drawn_by_task(task, shown)
+        return Pictures(name, header=columns, rows=pictures)
+    rows, labels = [], []
+    for index in places:
         sample = samples[index]
         target = sample["target"]
         cells = {"image": shown_input(task, sample["input"]), "truth": task.draw_labels(target)}
-        drawn.append(target.flatten())
+        labels.append(target.flatten())
         for run in runs:
             device = next(run.network.parameters()).device
-            label = run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))[0].argmax(0).cpu()
+            output = run.task.predict(run.network, sample["input"].unsqueeze(0).to(device))
+            label = run.task.parted(output)[0][0].argmax(0).cpu()
             cells[run.name] = task.draw_labels(label.where(target != task.ignore_index, task.ignore_index))
-            drawn.append(label.flatten())
+            labels.append(label.flatten())
         rows.append((str(index), tuple(_described(f"validation {index}", cells))))
     header = ("index", "image", "truth", *(run.name for run in runs))
-    return Pictures(name, header=header, rows=tuple(rows), classes=_class_colours(task, torch.cat(drawn)))
+    return Pictures(name, header=header, rows=tuple(rows), classes=_class_colours(task, torch.cat(labels)))
+
+
+def _drawn_by_task(
+    task: Task, samples: Sequence[tuple[str, Mapping[str, tuple[Tensor, Selection]]]]
+) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[Picture, ...]], ...]]:
+    """Header and rows of what a task draws itself, a row for each sample: its name, and input and selection by run."""
+    header, rows = ["sample"], []
+    for name, by_run in samples:
+        cells = []
+        for run, (sample, selection) in by_run.items():
+            try:
+                drawn = task.pictures(sample, selection.label[0], selection)
+            except ResidualSSLError:
+                return (), ()
+            for kind, image in drawn.items():
+                pixels = torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0) / 255
+                cells.append((f"{run}: {kind}", picture(pixels, f"{name}: {kind}")))
+        header = ["sample", *(column for column, _ in cells)]
+        rows.append((name, tuple(cell for _, cell in cells)))
+    return tuple(header), tuple(rows)
 
 
 def _described(sample: str, cells: dict[str, Tensor]) -> list[Picture]:

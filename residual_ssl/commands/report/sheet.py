@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from residual_ssl.commands.report.pictures import NOT_JUDGED, OUTCOMES, Picture, class_name, picture
 from residual_ssl.commands.report.runs import FinishedRun
 from residual_ssl.commands.report.samples import JudgedSamples
+from residual_ssl.selection import TrustAll
+from residual_ssl.task import Task
 
 _SHOWN = 24
+_CERTAIN = 30.0  # logit of what is known
 
 
 @runtime_checkable
@@ -72,27 +76,28 @@ def predicted_sheet(task: SheetTask, runs: Sequence[FinishedRun]) -> list[Card]:
     places = range(0, length, max(1, -(-length // _SHOWN)))
     samples = [data[index] for index in places]
     inputs = torch.stack([sample["input"] for sample in samples])
-    predicted = [_labels(run, inputs) for run in runs]
+    predicted = [_words(run.task, _logits(run, inputs)) for run in runs]
+    targets = torch.stack([sample["target"] for sample in samples]).clamp(min=0)
+    certain = F.one_hot(targets, len(task.class_names)).movedim(-1, 1).float() * _CERTAIN
+    truths = _words(runs[0].task, certain)
     cards = []
     for i, (index, sample) in enumerate(zip(places, samples, strict=True)):
-        truth = int(sample["target"])
         lines = tuple(
-            CardLine(
-                f"{run.name}: ",
-                class_name(task.class_names, labels[i]),
-                "right" if labels[i] == truth else "wrong",
-            )
-            for run, labels in zip(runs, predicted, strict=True)
+            CardLine(f"{run.name}: ", words[i], "right" if words[i] == truths[i] else "wrong")
+            for run, words in zip(runs, predicted, strict=True)
         )
         image = picture(_rgb(sample["input"]), f"validation {index}: image")
-        cards.append(Card(image, class_name(task.class_names, truth), lines, "transparent"))
+        cards.append(Card(image, truths[i], lines, "transparent"))
     return cards
 
 
-def _labels(run: FinishedRun, inputs: Tensor) -> list[int]:
+def _logits(run: FinishedRun, inputs: Tensor) -> Tensor:
     device = next(run.network.parameters()).device
-    labels: list[int] = run.task.predict(run.network, inputs.to(device)).argmax(1).tolist()
-    return labels
+    return run.task.predict(run.network, inputs.to(device)).float().cpu()
+
+
+def _words(task: Task, logits: Tensor) -> list[str]:
+    return [str(row["label"]) for row in task.rows(logits, TrustAll()(logits))]
 
 
 def _rgb(image: Tensor) -> Tensor:

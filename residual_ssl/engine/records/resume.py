@@ -29,6 +29,8 @@ _FREE = {
     "timeout",
     "on_error",
     "max_errors",
+    "compile",
+    "memory",
     "dry_run",
 }
 _SHOWN = 12

@@ -85,31 +85,28 @@ def _order(length: int, seed: int) -> Any:
     return torch.randperm(length, generator=torch.Generator().manual_seed(seed))
 
 
+def step_order(dataset: Dataset[Batch], batch: int, **division: int) -> StepSampler:
+    """The order of a training set: a :class:`StepSampler` of its length."""
+    return StepSampler(len(dataset), batch, **division)  # type: ignore[arg-type]
+
+
 def training_batches(
     dataset: Dataset[Batch],
-    batch: int,
+    order: StepSampler,
     *,
-    seed: int,
-    start: int,
-    process: int,
-    processes: int,
-    accumulate: int,
     workers: int,
     pin: bool,
     collate: Callable[[list[Any]], Any] | None = None,
 ) -> Iterator[Any]:
-    """Micro-batches of this process from step ``start`` on, without end."""
-    sampler = StepSampler(
-        len(dataset),  # type: ignore[arg-type]
-        batch,
-        seed=seed,
-        start=start,
-        process=process,
-        processes=processes,
-        accumulate=accumulate,
-    )
-    loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers, pin_memory=pin, collate_fn=collate)
+    """Micro-batches of this process in the order of its sampler, without end."""
+    loader = DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=pin, collate_fn=collate)
     return batches_of(loader)
+
+
+def with_index(batches: Iterator[Batch], order: StepSampler) -> Iterator[Batch]:
+    """Batches with ``index``, int64 ``(B,)``: the places of their samples in the set."""
+    for batch, chosen in zip(batches, order, strict=True):
+        yield {**batch, "index": torch.tensor([index for index, _ in chosen])}
 
 
 def batches_of(loader: DataLoader[Batch]) -> Iterator[Batch]:

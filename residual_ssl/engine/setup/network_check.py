@@ -32,7 +32,7 @@ def check_network(task: Task, network: nn.Module, sample: Batch) -> None:
     own = network.network if isinstance(network, LogitsAlone) else network
     name = type(own).__name__
     found = _tried(network, name, inputs, lambda: network(task.view(inputs, "plain")))
-    expected = (1, task.num_classes, *target.shape[1:])
+    expected = (1, task.num_classes + task.num_values, *target.shape[1:])
     if not isinstance(found, Tensor):
         keys = f" with the keys {', '.join(map(str, found))}" if isinstance(found, dict) else ""
         raise ConfigError(
@@ -49,7 +49,7 @@ def check_network(task: Task, network: nn.Module, sample: Batch) -> None:
         return
     hint = ""
     if found.dim() >= 2 and found.shape[1] == 1 and task.num_classes == 2:
-        hint = "; give a binary problem two logits: torch.stack([-x / 2, x / 2], dim=1)"
+        hint = "; give a binary problem two logits: residual_ssl.models.two_class_network(network, several=False)"
     elif found.dim() == len(expected) and found.shape[-1] == task.num_classes:
         hint = "; move the classes to dimension 1: logits.movedim(-1, 1)"
     elif found.dim() == len(expected) and found.shape[1] != task.num_classes:

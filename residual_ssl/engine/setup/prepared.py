@@ -63,7 +63,7 @@ class PreparedRun:
         accelerator = self.accelerator
         pin = accelerator.device.type == "cuda"
         rank = accelerator.process_index, accelerator.num_processes
-        return self.data.batches(self.settings, start, *rank, pin, skipped)
+        return self.data.batches(self.settings, start, *rank, pin, skipped, indexed=self.algorithm.needs_index)
 
     def show_effective(self, start: int) -> None:
         """Print the effective values, once for all processes."""
@@ -122,8 +122,9 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
             accelerator.scaler.load_state_dict(stored["scaler"])
     else:
         algorithm.on_train_start(data.steps)
-        if data.unlabelled is not None:
-            algorithm.fit_selector(task, data.labelled, data.unlabelled)
+        algorithm.see_data(task, data.labelled, data.unlabelled)
+    if settings.compile is not None:
+        model.compile(backend=settings.compile)  # in place: names of weights stay, copies are not compiled
     algorithm.to(accelerator.device)
     model, optimizer = accelerator.prepare(model, optimizer)
     step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)

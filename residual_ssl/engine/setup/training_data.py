@@ -11,7 +11,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from residual_ssl.config.settings import Settings
-from residual_ssl.engine.setup.loading import StepSampler, training_batches
+from residual_ssl.engine.setup.loading import StepSampler, step_order, training_batches, with_index
 from residual_ssl.engine.setup.unreadable import (
     ReadableSamples,
     SkippedSamples,
@@ -43,29 +43,42 @@ class TrainingData:
     epoch_steps: float | None
 
     def batches(
-        self, settings: Settings, start: int, process: int, processes: int, pin: bool, skipped: SkippedSamples
+        self,
+        settings: Settings,
+        start: int,
+        process: int,
+        processes: int,
+        pin: bool,
+        skipped: SkippedSamples,
+        indexed: bool = False,
     ) -> tuple[Iterator[Batch], Iterator[Batch] | None]:
         """Endless micro-batches of this process, labelled and unlabelled, from step ``start`` on.
 
-        Samples that cannot be read are counted in ``skipped``, where ``on_error`` lets the run go on without them.
+        Samples that cannot be read are counted in ``skipped``, where ``on_error`` lets the run go on without them. With
+        ``indexed``, batches hold ``index``, the places of their samples in the set (of those that were drawn).
         """
 
         def stream(dataset: Dataset[Batch], batch: int, number: int) -> Iterator[Batch]:
             kind = ("labelled", "unlabelled")[number]
             skip = settings.on_error == "skip" or settings.on_error == f"skip_{kind}"
-            found = training_batches(
-                ReadableSamples(dataset, settings.seed) if skip else dataset,  # type: ignore[arg-type]
+            order = step_order(
+                dataset,
                 batch,
                 seed=mixed_seed(settings.seed, number),
                 start=start,
                 process=process,
                 processes=processes,
                 accumulate=settings.accumulate,
+            )
+            found = training_batches(
+                ReadableSamples(dataset, settings.seed) if skip else dataset,  # type: ignore[arg-type]
+                order,
                 workers=settings.workers,
                 pin=pin,
                 collate=collate_with_faults if skip else None,
             )
-            return counted(found, kind, dataset, skipped) if skip else found
+            read = counted(found, kind, dataset, skipped) if skip else found
+            return with_index(read, order) if indexed else read
 
         labelled = stream(self.labelled, settings.labelled_batch, 0)
         if self.unlabelled is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -13,10 +14,21 @@ _NUMBERS_PER_THREAD = 2**19
 
 def takes_blocks(*tensors: Tensor) -> bool:
     """Whether blocks and results written in place are of use: on a CPU, where nothing is traced or differentiated."""
+    return _plain(*tensors) and all(tensor.device.type == "cpu" and tensor.numel() for tensor in tensors)
+
+
+def takes_kernel(logits: Tensor) -> bool:
+    """Whether a Triton kernel is of use: on a GPU with Triton, where nothing is traced or differentiated.
+
+    A compiler fuses whole passes itself.
+    """
+    return logits.is_cuda and _plain(logits) and find_spec("triton") is not None
+
+
+def _plain(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return False
-    tracked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    return not tracked and all(tensor.device.type == "cpu" and tensor.numel() for tensor in tensors)
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
 
 
 def block_size(batch: int, classes: int, size: int) -> tuple[int, int]:

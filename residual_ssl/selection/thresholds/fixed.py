@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from residual_ssl.runtime.arguments import Share, checked
+from residual_ssl.errors import InvalidInputError
+from residual_ssl.runtime.arguments import Shares, checked
 from residual_ssl.selection.features import JudgedPoints
 from residual_ssl.selection.selection import Selection
 from residual_ssl.selection.selector import Selector
@@ -13,7 +15,7 @@ from residual_ssl.selection.selector import Selector
 class FixedThreshold(Selector):
     """Trust every point whose confidence reaches a threshold: ``w = 1[c ≥ τ]``.
 
-    Formula: ``w = 1[c ≥ τ]``, τ = .95
+    Formula: ``w = 1[c ≥ τ]``, τ = .95, or ``w = 1[c ≥ τ_y]`` with a threshold for each class
 
     State: none.
 
@@ -24,7 +26,11 @@ class FixedThreshold(Selector):
     Source: FixMatch, arXiv 2001.07685, eq. 4.
 
     Args:
-        threshold: τ in [0, 1].
+        threshold: τ in [0, 1]; or K of them, one for each predicted class, as where labels that are absent (0) are
+            many and easy, and those that are present (1) few: ``[0.98, 0.8]``.
+
+    Raises:
+        InvalidInputError: a threshold outside [0, 1]; when called, another number of classes than of thresholds.
 
     Example:
         >>> import torch
@@ -32,13 +38,24 @@ class FixedThreshold(Selector):
         tensor([ True, False])
     """
 
+    by_class: Tensor
+
     @checked
-    def __init__(self, threshold: Share = 0.95) -> None:
+    def __init__(self, threshold: Shares = 0.95) -> None:
         super().__init__()
-        self.threshold = threshold
+        self.threshold = threshold if isinstance(threshold, int | float) else tuple(threshold)
+        by_class = [] if isinstance(self.threshold, int | float) else list(self.threshold)
+        self.register_buffer("by_class", torch.tensor(by_class, dtype=torch.float64), persistent=False)
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
-        return self.select(points, points.confidence >= self.threshold)
+        if isinstance(self.threshold, int | float):
+            return self.select(points, points.confidence >= self.threshold)
+        if len(self.threshold) != logits.shape[1]:
+            raise InvalidInputError(
+                f"threshold: got {len(self.threshold)} thresholds for {logits.shape[1]} classes; give one for each, or "
+                "one for all"
+            )
+        return self.select(points, points.confidence >= self.by_class.to(points.confidence.dtype)[points.label])
 
     def extra_repr(self) -> str:
         return f"threshold={self.threshold}"

@@ -25,7 +25,7 @@ from residual_ssl.testing import TaskContract
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 # Classes are cut out of images, or images drawn by their pixels: of masks alone.
-OF_MASKS = ("dacs", "daformer", "mic")
+OF_MASKS = ("bcp", "dacs", "daformer", "mic")
 ALGORITHMS = sorted(path.stem for path in (CONFIGS / "algorithm").glob("*.yaml") if path.stem not in OF_MASKS)
 # Their evidence is not FixMatch's: another network, an earlier state, a teacher beside the student.
 ELSEWHERE = {"agreement", "dmt", "prevmatch", "ucc"}
@@ -63,7 +63,10 @@ def test_every_algorithm_trains_and_its_run_is_evaluated(tmp_path: Path, algorit
 
 @pytest.mark.parametrize(
     ("algorithm", "message"),
-    [("dacs", "ClassMix cuts classes out of samples"), ("daformer", "task.sampling"), ("mic", "task.sampling")],
+    [
+        *(("bcp", "BidirectionalPaste cuts boxes out of samples"), ("dacs", "ClassMix cuts classes out of samples")),
+        *(("daformer", "task.sampling"), ("mic", "task.sampling")),
+    ],
 )
 def test_what_needs_masks_says_so(tmp_path: Path, algorithm: str, message: str) -> None:
     with pytest.raises(ResidualSSLError, match=message):
@@ -74,6 +77,8 @@ def test_what_needs_masks_says_so(tmp_path: Path, algorithm: str, message: str) 
 def test_every_selector_judges_whole_samples(tmp_path: Path, selector: str) -> None:
     if selector in ("label_propagation", "pooled_propagation"):
         pytest.skip("judges by features, which images of a network in training do not have")
+    if selector == "regions":
+        pytest.skip("judges by regions, which whole samples do not have")
     if selector == "stored":
         pytest.skip("teaches labels of a labelled pool, which tests/pools has")
     train(tiny_digits(tmp_path / "run", "algorithm=fixmatch", f"selector={selector}"))

@@ -63,7 +63,7 @@ def test_subsets_show_different_scenes(scenes: DigitScenes) -> None:
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_training_and_validation_digits_are_disjoint_and_complete(seed: int) -> None:
-    (train, train_labels), (held_out, held_out_labels) = digit_scenes._digits(seed)
+    (train, train_labels), (held_out, held_out_labels) = digit_scenes.handwritten(seed)
     assert (len(train), len(held_out)) == (1400, 397)
     every = np.concatenate([train, held_out]).reshape(1797, -1)
     real = load_digits().data / 16
@@ -74,7 +74,7 @@ def test_training_and_validation_digits_are_disjoint_and_complete(seed: int) -> 
 def test_ink_is_brighter_than_all_ground_below_it_by_three_tenths() -> None:
     for seed in range(200):
         rng = np.random.default_rng(seed)
-        ground = digit_scenes._ground(64, rng)
+        ground = digit_scenes.textured_ground(64, rng)
         assert 0 <= ground.min() <= ground.max() <= 0.62
         below = ground.mean(axis=2)[seed % 40 :][:24, :24]
         colour = digit_scenes._colour(below, rng)
@@ -211,7 +211,7 @@ def test_a_long_tail_reaches_labelled_and_unlabelled_scenes_but_not_validation()
 
 
 def test_the_most_frequent_digit_is_as_much_more_frequent_as_asked() -> None:
-    train, _ = digit_scenes._digits(3)
+    train, _ = digit_scenes.handwritten(3)
     images, labels = digit_scenes._long_tailed(train, 30, seed=3)
     counts = np.sort(np.unique(labels, return_counts=True)[1])
     assert len(counts) == 10

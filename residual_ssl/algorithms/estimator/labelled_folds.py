@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.utils.validation import column_or_1d
 
-from residual_ssl.algorithms.marked_labels import marked_labels, unlabelled_mark
+from residual_ssl.algorithms.estimator.marked_labels import marked_labels, unlabelled_mark
 from residual_ssl.errors import InvalidInputError
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 
-from residual_ssl.algorithms.marked_labels import unlabelled_mark
+from residual_ssl.algorithms.estimator.marked_labels import unlabelled_mark
 from residual_ssl.errors import InvalidInputError, ResidualSSLWarning
 from residual_ssl.selection import Selector
 

@@ -19,9 +19,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from residual_ssl.algorithms.estimator_input import labelled_rows, row_weights, shown_features
-from residual_ssl.algorithms.marked_labels import marked_labels, unlabelled_mark
-from residual_ssl.algorithms.selected_rows import selected_rows
+from residual_ssl.algorithms.estimator.estimator_input import labelled_rows, row_weights, shown_features
+from residual_ssl.algorithms.estimator.marked_labels import marked_labels, unlabelled_mark
+from residual_ssl.algorithms.estimator.selected_rows import selected_rows
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.selection import ConvexSelector, Selection, Selector
 

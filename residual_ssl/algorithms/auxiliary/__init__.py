@@ -1,0 +1,1 @@
+"""Losses beside the branches, with heads of their own on the student's features where they need some."""

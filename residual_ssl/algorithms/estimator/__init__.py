@@ -1,0 +1,1 @@
+"""Semi-supervised learning of rows with an estimator of scikit-learn."""

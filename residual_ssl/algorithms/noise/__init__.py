@@ -1,0 +1,1 @@
+"""Losses for labels that are wrong or biased."""

@@ -1,0 +1,1 @@
+"""Losses and heads for pools that hold samples of unknown classes."""

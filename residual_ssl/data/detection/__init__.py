@@ -1,0 +1,1 @@
+"""Images with boxes: samples and the files that hold them."""
