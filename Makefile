@@ -8,17 +8,27 @@ export OMP_WAIT_POLICY := PASSIVE
 WORKERS ?= 2
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all install lint types tests slow-tests clean
+.PHONY: demo demo-labels-only demo-no-selection demo-threshold-0.95 demo-csl test test-all install lint types docs tests slow-tests clean
 
 demo: install
 	$(BIN)/residual-ssl train experiment=digits algorithm=supervised run_dir=$(DEMO)/warm-up evaluate_every=300
-	$(BIN)/residual-ssl train experiment=digits algorithm=supervised init_from=$(DEMO)/warm-up/last.pt run_dir=$(DEMO)/labels-only
-	$(BIN)/residual-ssl train experiment=digits algorithm=unimatch selector=none init_from=$(DEMO)/warm-up/last.pt run_dir=$(DEMO)/no-selection
-	$(BIN)/residual-ssl train experiment=digits algorithm=unimatch init_from=$(DEMO)/warm-up/last.pt run_dir=$(DEMO)/threshold-0.95
-	$(BIN)/residual-ssl train experiment=digits algorithm=csl init_from=$(DEMO)/warm-up/last.pt run_dir=$(DEMO)/csl
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs 2 demo-csl demo-threshold-0.95 demo-no-selection demo-labels-only
 	$(BIN)/residual-ssl report $(addprefix $(DEMO)/,labels-only no-selection threshold-0.95 csl) --out $(DEMO)/report.html
+	@printf '%s\n' '' 'Open $(DEMO)/report.html in a browser. To try next:' \
+	  '  $(BIN)/residual-ssl train --images FOLDER algorithm=fixmatch --labelled 40    your images, in a folder for each class' \
+	  '  $(BIN)/residual-ssl train --images FOLDER --masks FOLDER --classes a,b algorithm=csl    images with some masks' \
+	  '  $(BIN)/residual-ssl predict RUN FOLDER --out predictions/    labels, confidence and trust of files' \
+	  '  $(BIN)/residual-ssl list selectors    what else decides which pseudo-labels to trust'
 
-test: lint types tests
+# The four trainings that are compared, two at a time with a thread each; all go on from the same warm-up.
+demo-labels-only: CHOICE = algorithm=supervised
+demo-no-selection: CHOICE = algorithm=unimatch selector=none
+demo-threshold-0.95: CHOICE = algorithm=unimatch
+demo-csl: CHOICE = algorithm=csl
+demo-labels-only demo-no-selection demo-threshold-0.95 demo-csl: demo-%:
+	$(BIN)/residual-ssl train experiment=digits steps=240 evaluate_every=60 $(CHOICE) init_from=$(DEMO)/warm-up/last.pt run_dir=$(DEMO)/$*
+
+test: lint types docs tests
 
 # The same and what takes minutes, fuzzing at length included.
 test-all: test slow-tests
@@ -41,6 +51,10 @@ types: install
 	rm -rf build
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/types .
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache --package residual_ssl
+
+# The site, in build/site; a warning or a link that leads nowhere is an error.
+docs: install
+	$(BIN)/sphinx-build -q --fail-on-warning --keep-going -b html -c docs/site -d build/doctrees . build/site
 
 tests: install
 	$(PYTEST) -m "not slow"

@@ -2,6 +2,7 @@ from .algorithms import Algorithm as Algorithm
 from .algorithms import EMATeacher as EMATeacher
 from .algorithms.estimator.labelled_folds import LabelledKFold as LabelledKFold
 from .algorithms.estimator.self_training import SelfTrainingClassifier as SelfTrainingClassifier
+from .commands.api import compare_selectors as compare_selectors
 from .commands.api import evaluate as evaluate
 from .commands.load import load as load
 from .commands.predict import predict as predict
@@ -41,6 +42,7 @@ __all__ = [
     "TrustedMask",
     "__version__",
     "allow",
+    "compare_selectors",
     "compose",
     "evaluate",
     "load",

@@ -1,4 +1,4 @@
-"""Commands that make runs, and those that use them: train, evaluate, predict, report, share."""
+"""Commands that make runs, and those that use them: train, evaluate, predict, report, watch, share."""
 
 from __future__ import annotations
 
@@ -52,6 +52,11 @@ def add_commands(commands: Any) -> None:
     add_allow(report)
     add_output(report, json=False)
     report.set_defaults(run=_report)
+
+    watch = commands.add_parser("watch", help="a page on runs while they train, on this machine alone")
+    watch.add_argument("runs", nargs="+", help="run directories")
+    watch.add_argument("--port", type=int, default=0, help="of 127.0.0.1; 0 for one that is free (0)")
+    watch.set_defaults(run=_watch)
 
     share = commands.add_parser("share", help="a trained run as safetensors, JSON and a model card, to give away")
     add_run(share)
@@ -114,6 +119,14 @@ def _report(options: argparse.Namespace) -> Answer:
 
     text = write_report([Path(run) for run in options.runs], Path(options.out), changes=options.changes)
     return Answer(f"{text}\n\n{options.out}")
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from residual_ssl.commands.report.watch import watch_server
+
+    with watch_server([Path(run) for run in options.runs], options.port) as server:
+        print(f"http://127.0.0.1:{server.server_address[1]}/  until Ctrl-C", flush=True)
+        server.serve_forever()
 
 
 def _share(options: argparse.Namespace) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,9 @@ from residual_ssl.engine.records.trained import load_run
 from residual_ssl.errors import ConfigError, ResidualSSLError
 from residual_ssl.task import Task
 
-__all__ = ["compose", "evaluate", "export", "predict", "select", "split"]
+__all__ = ["compare_selectors", "compose", "evaluate", "export", "predict", "select", "split"]
+
+_COMPARED = ("csl", "fixed_threshold", "freematch", "softmatch")
 
 
 def evaluate(
@@ -179,3 +182,29 @@ def select(
     if out is not None:
         write_comparison(found, Path(out))
     return found
+
+
+def compare_selectors(
+    logits: Source, labels: Source, selectors: Sequence[str] = _COMPARED, **further: Any
+) -> Comparison:
+    """Compare selectors on predictions whose truth is known: which share would each trust, and how much of it is right?
+
+    Trusting all (``none``) and the truth as a selector (``oracle``) are always there. A notebook shows the comparison
+    as a table, ``print`` as text, and :meth:`~residual_ssl.commands.comparison.Comparison.plot` as curves.
+
+    Args:
+        logits: floating ``(N, K, *S)``: a tensor, an array, or a file of one.
+        labels: integer ``(N, *S)``, class ids in [0, K) or 255 for unknown.
+        selectors: names of ``residual-ssl list selectors``, with arguments as in ``"fixed_threshold:threshold=0.9"``.
+        **further: as of :func:`residual_ssl.commands.api.select`: ``valid``, ``labelled_logits``, ``out`` …
+
+    Raises:
+        ConfigError, DataError, InvalidInputError: as ``select``.
+
+    Example:
+        >>> logits = torch.tensor([[4.0, 0.0], [0.2, 0.0], [3.0, 0.0], [0.0, 0.1]])
+        >>> found = compare_selectors(logits, torch.tensor([0, 1, 0, 1]), ["fixed_threshold:threshold=0.9"])
+        >>> float(found.row("fixed_threshold:threshold=0.9").metrics.purity)
+        1.0
+    """
+    return select(logits, labels, selectors, **further)

@@ -21,6 +21,7 @@ from residual_ssl.commands.predict import judging_selector, tile_side
 from residual_ssl.commands.prediction.tiled import tiled_selection
 from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.commands.share import fetched, push_to_hub, share
+from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import InvalidInputError
 from residual_ssl.runtime.files import atomic_file, write_json
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _SHOWN = ("overlay", "confidence", "trust")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a trained model says of one input.
 
@@ -67,16 +68,23 @@ class Prediction:
         """What was found in an input, a row for each object; None for a task that finds none."""
         return self._task.objects(self.label, self._selection)
 
+    def __repr__(self) -> str:
+        means = f"confidence {self.confidence.mean():.2f}, trust {self.trust.mean():.2f}"
+        if not self.label.dim():
+            return f"Prediction({self.names}: {means})"
+        size = "×".join(map(str, self.label.shape))
+        return f"Prediction({size}, {', '.join(self.names)}: mean {means.replace(', ', ', mean ')})"
+
     def plot(self) -> Figure:
         """Draw overlay, confidence and trust side by side; of a whole input, the input with its class."""
-        from matplotlib.figure import Figure
+        from residual_ssl.commands.report.look import ShownFigure
 
         pictures: dict[str, Any] = self._pictures()
         if not pictures:
             image = self._input.cpu().clamp(0, 1).movedim(0, -1).numpy() if self._input.dim() == 3 else None
             title = f"{self.names}, {self._said()}"
             pictures = {title: image}
-        figure = Figure(figsize=(4 * len(pictures), 4), layout="constrained")
+        figure = ShownFigure(figsize=(4 * len(pictures), 4), layout="constrained")
         for axes, (title, picture) in zip(
             np.atleast_1d(figure.subplots(1, len(pictures))), pictures.items(), strict=True
         ):
@@ -211,19 +219,20 @@ class TrainedModel:
         return self.task.read(_as_file(item))
 
 
-def load(run: str | Path, *, checkpoint_name: str = "best.pt", device: str = "auto") -> TrainedModel:
+def load(run: str | Path | RunResult, *, checkpoint_name: str = "best.pt", device: str = "auto") -> TrainedModel:
     """Bring a trained run back, to predict with it.
 
     Args:
-        run: run directory, checkpoint file, a folder that ``residual-ssl share`` wrote, or ``"user/model"`` on the
-            Hugging Face hub.
+        run: what ``train`` returned, a run directory, checkpoint file, a folder that ``residual-ssl share`` wrote, or
+            ``"user/model"`` on the Hugging Face hub.
         checkpoint_name: file in the directory, ``best.pt`` or ``last.pt``.
         device: ``"auto"`` or a torch device.
 
     Raises:
         MissingDataError, CheckpointError: no run there, or one that does not fit.
     """
-    return TrainedModel(load_run(fetched(run), checkpoint_name=checkpoint_name, device=checked_device(device)))
+    place = run.run_dir if isinstance(run, RunResult) else run
+    return TrainedModel(load_run(fetched(place), checkpoint_name=checkpoint_name, device=checked_device(device)))
 
 
 def _as_file(item: Any) -> Any:

@@ -14,6 +14,7 @@ from residual_ssl.config.components import TARGET
 from residual_ssl.config.settings import Settings
 from residual_ssl.engine import training
 from residual_ssl.engine.callbacks import Callbacks
+from residual_ssl.engine.pages.run_page import write_run_page
 from residual_ssl.engine.records.result import RunResult
 from residual_ssl.engine.records.run_files import snapshot_name
 from residual_ssl.errors import ConfigError
@@ -140,6 +141,7 @@ def _adopt(result: RunResult, run_dir: Path) -> RunResult:
         for name in _COPIED:
             if (source := result.run_dir / name).exists():
                 copy_file(source, run_dir / name)
+        write_run_page(run_dir)
     PartialState().wait_for_everyone()  # the others read what it has copied
     adopted = RunResult.read(run_dir)
     assert adopted is not None

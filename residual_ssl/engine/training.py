@@ -19,6 +19,7 @@ from residual_ssl.engine.callbacks import Callbacks
 from residual_ssl.engine.dry_run import dry_run
 from residual_ssl.engine.evaluation import NonFiniteLogitsError, evaluated
 from residual_ssl.engine.interruption import StopRequested, stop_requests
+from residual_ssl.engine.pages.run_page import write_run_page
 from residual_ssl.engine.records.collapse import CollapseWatch
 from residual_ssl.engine.records.divergence import SkippedSteps, check_loss, diverged, network_error, skipped_error
 from residual_ssl.engine.records.metrics import RunningMeans
@@ -194,7 +195,9 @@ class Run:
         if log is not None:
             log.write(self.step, {**metrics, "train/rate": prepared.optimizer.param_groups[0]["lr"]})
         shown = {key.removeprefix("train/"): f"{metrics[key]:.3f}" for key in _SHOWN if key in metrics}
-        progress.set_postfix({**shown, **self._score()})
+        metric = prepared.task.main_metric
+        score = {metric: f"{self.last[metric]:.1f}"} if metric in self.last else {}
+        progress.set_postfix({**shown, **score})
 
     def _check_network(self) -> None:
         if entries := self._files.non_finite():
@@ -289,12 +292,9 @@ class Run:
         )
         if self._main:
             result.write(asdict(self.settings))
+            write_run_page(self.run_dir)
             self._callbacks.on_end(result)
         return result
-
-    def _score(self) -> dict[str, str]:
-        metric = self.prepared.task.main_metric
-        return {metric: f"{self.last[metric]:.1f}"} if metric in self.last else {}
 
 
 _SHOWN = ("train/loss", "train/coverage", "train/purity")

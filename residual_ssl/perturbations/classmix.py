@@ -16,13 +16,14 @@ class ClassMix(nn.Module):
     label never are.
 
     Call: ``(target, num_classes, ignore_index, count) -> (partners, pasted)``
-        target: int64 ``(B, *S)``, labels of the labelled batch, with at least one dimension S.
-        num_classes: K.
-        ignore_index: id of points without a label, outside [0, K).
-        count: number of unlabelled samples.
-        partners: int64 ``(count,)``, the labelled sample that is pasted onto each. In order where there are as many of
-            both; otherwise in equal runs, which stay together however a batch is divided into parts.
-        pasted: bool ``(count, *S)``.
+
+    - target: int64 ``(B, *S)``, labels of the labelled batch, with at least one dimension S.
+    - num_classes: K.
+    - ignore_index: id of points without a label, outside [0, K).
+    - count: number of unlabelled samples.
+    - partners: int64 ``(count,)``, the labelled sample that is pasted onto each. In order where there are as many of
+      both; otherwise in equal runs, which stay together however a batch is divided into parts.
+    - pasted: bool ``(count, *S)``.
 
     Raises:
         InvalidInputError: labels of whole samples, without points.

@@ -41,17 +41,20 @@ def test_a_prediction_is_drawn_saved_and_shown(run: Path, tmp_path: Path) -> Non
     assert len(prediction.plot().axes) == 3
     assert prediction._repr_html_().count("<img") == 3
     assert set(prediction.names) <= set(prediction.class_names)
+    assert prediction.plot()._repr_png_().startswith(b"\x89PNG")  # notebooks ask for it
+    assert repr(prediction).startswith("Prediction(32×32, ")
 
 
 def test_whole_images_have_one_class_each(tmp_path: Path) -> None:
-    train(tiny_digits(tmp_path / "run", "algorithm=supervised", "steps=1", "evaluate_every=1"))
-    model = load(tmp_path / "run", device="cpu")
+    result = train(tiny_digits(tmp_path / "run", "algorithm=supervised", "steps=1", "evaluate_every=1"))
+    model = load(result, device="cpu")
     both = model.predict([np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)])
     assert [prediction.label.shape for prediction in both] == [(), ()]
     assert both[0].names in model.class_names
     assert both[0].save(tmp_path / "out")[0].name == "prediction.json"
     assert "confidence" in both[0]._repr_html_()
     assert len(both[0].plot().axes) == 1
+    assert repr(both[0]).startswith(f"Prediction({both[0].names}: confidence 0.")
 
 
 def test_what_is_no_run_and_no_image_is_named(run: Path) -> None:

@@ -1,6 +1,7 @@
 """The command that compares rules on saved predictions, from files to table, JSON and plot."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from residual_ssl import compare_selectors
 from residual_ssl.cli import main
 from residual_ssl.commands.api import select
+from residual_ssl.commands.comparison import Comparison
 from residual_ssl.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
@@ -134,3 +137,28 @@ def test_a_fault_gives_one_line_and_status_two(
     assert len(errors) == 1
     assert message in errors[0]
     assert not (tmp_path / "out").exists()
+
+
+def test_from_python_a_comparison_prints_plots_and_shows_itself_in_a_notebook() -> None:
+    logits, labels = arrays()
+    comparison = compare_selectors(logits, labels)
+    names = ["none", "csl", "fixed_threshold", "freematch", "softmatch", "oracle"]
+    assert [row.name for row in comparison.rows] == names
+    known = labels != 255
+    right = float((logits.argmax(1) == labels)[known].mean())
+    assert float(comparison.row("none").metrics.purity) == pytest.approx(right)
+    lines = str(comparison).splitlines()
+    assert [line.split()[0] for line in lines[1:8]] == ["none", "confidence", *names[1:]]
+    page = comparison._repr_html_()
+    assert page.count("<tr>") == 8
+    assert f"<td>{100 * right:.2f}</td>" in page
+    figure = comparison.plot()
+    assert len(figure.axes) == 2
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_names_of_selectors_stay_text_in_a_notebook() -> None:
+    logits, labels = arrays()
+    row = compare_selectors(logits, labels, ["csl"]).rows[1]
+    hostile = Comparison((replace(row, name="<script>"),), row.metrics.by_weight_and_confidence, 0)
+    assert "<script>" not in hostile._repr_html_()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from residual_ssl.errors import InvalidInputError
 from residual_ssl.runtime.progress import hidden
 from residual_ssl.selection import OracleSelector, Selector, TrustAll
 from residual_ssl.selection.points.units import warn_of_probabilities
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ALWAYS = ("none", "oracle")
 
@@ -35,7 +39,7 @@ class Row:
     gap: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Selectors on the same predictions: ``none`` first, the ones asked for, ``oracle`` last.
 
@@ -52,6 +56,23 @@ class Comparison:
     def row(self, name: str) -> Row:
         """The row of a selector."""
         return next(row for row in self.rows if row.name == name)
+
+    def plot(self) -> Figure:
+        """Draw risk–coverage curves with the point at which each selector operates."""
+        from residual_ssl.commands.comparison.plot import risk_coverage_plot
+
+        return risk_coverage_plot(self)
+
+    def __repr__(self) -> str:
+        from residual_ssl.commands.comparison.write import comparison_table
+
+        return comparison_table(self).text()
+
+    def _repr_html_(self) -> str:
+        from residual_ssl.commands.comparison.write import comparison_table
+        from residual_ssl.engine.pages import rendered
+
+        return rendered("table.html", table=comparison_table(self))
 
 
 @torch.no_grad()

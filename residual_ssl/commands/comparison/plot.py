@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from residual_ssl.commands.comparison.compare import Comparison, Row
-from residual_ssl.commands.report.curves import COLOURS, MARKERS, STYLES, as_text, plain
+from residual_ssl.commands.report.look import COLOURS, MARKERS, STYLES, ShownFigure, as_text, plain
 from residual_ssl.diagnostics import RankingCurve
 
 _GRID = torch.linspace(0.005, 1, 400, dtype=torch.float64)
@@ -25,7 +25,7 @@ def risk_coverage_plot(comparison: Comparison) -> Figure:
 
     One curve a selector, of its ranking by weight and then confidence, and a mark where the selector operates.
     """
-    figure = Figure(figsize=(12, 4.8), layout="constrained")
+    figure = ShownFigure(figsize=(12, 4.8), layout="constrained")
     risk, gain = figure.subplots(1, 2)
     plain_risk = _risk(comparison.confidence)
     risk.plot(_SHARE, plain_risk, color=_BLACK, linewidth=2.4, label="confidence")

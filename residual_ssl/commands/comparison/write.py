@@ -12,8 +12,9 @@ from torch import Tensor
 
 from residual_ssl.commands.comparison.compare import Comparison
 from residual_ssl.commands.comparison.plot import risk_coverage_plot
-from residual_ssl.commands.report.table import ABSENT, Table
+from residual_ssl.commands.report.table import Table
 from residual_ssl.diagnostics import RankingCurve
+from residual_ssl.engine.pages import ABSENT
 from residual_ssl.runtime.files import write_json
 from residual_ssl.runtime.provenance import provenance
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from residual_ssl.commands.report.table import ABSENT, metric_name
+from residual_ssl.engine.pages import ABSENT, metric_name
 
 
 def evaluation_text(metrics: Mapping[str, float]) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import matplotlib
@@ -28,6 +28,22 @@ OUTCOMES = (
 NOT_JUDGED = "#808080"
 
 _SMALLEST, _LARGEST = 128, 384
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG as a page shows it.
+
+    Attributes:
+        data: base64.
+        description: what it shows, for those who do not see it.
+        width, height: in pixels of the page.
+    """
+
+    data: str
+    description: str
+    width: int
+    height: int
 
 
 @runtime_checkable
@@ -84,8 +100,8 @@ def trust_map(selection: Selection) -> Tensor:
     return rearrange(shown, "h w c -> c h w")
 
 
-def picture(pixels: Tensor, description: str) -> str:
-    """Float ``(3, H, W)`` in [0, 1] as an HTML image: enlarged by a whole factor where small, averaged where large."""
+def picture(pixels: Tensor, description: str) -> Picture:
+    """Float ``(3, H, W)`` in [0, 1] as a picture: enlarged by a whole factor where small, averaged where large."""
     array = rearrange((pixels.clamp(0, 1) * 255).round().to(torch.uint8), "c h w -> h w c")
     image = PIL.Image.fromarray(array.numpy())
     factor = -(-_SMALLEST // min(image.size))
@@ -93,21 +109,21 @@ def picture(pixels: Tensor, description: str) -> str:
         image = image.resize((image.width * factor, image.height * factor), PIL.Image.Resampling.NEAREST)
     elif max(image.size) > _LARGEST:
         image = image.reduce(-(-max(image.size) // _LARGEST))
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return _embedded(buffer.getvalue(), description, f'width="{image.width}" height="{image.height}"')
+    return _encoded(image, description, image.width, image.height)
 
 
-def figure_image(figure: Figure, description: str) -> str:
-    """A figure as an HTML image, sharp on dense screens."""
+def figure_image(figure: Figure, description: str) -> Picture:
+    """A figure as a picture, sharp on dense screens."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, facecolor="white")
-    return _embedded(buffer.getvalue(), description, "class=plot")
+    image = PIL.Image.open(buffer)
+    return _encoded(image, description, image.width // 2, image.height // 2)
 
 
-def _embedded(png: bytes, description: str, attributes: str) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img {attributes} alt="{html.escape(description)}" src="data:image/png;base64,{data}">'
+def _encoded(image: PIL.Image.Image, description: str, width: int, height: int) -> Picture:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="PNG", optimize=True)
+    return Picture(base64.b64encode(buffer.getvalue()).decode(), description, width, height)
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:

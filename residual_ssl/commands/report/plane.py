@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from residual_ssl.commands.report.curves import plain
+from residual_ssl.commands.report.look import plain
 from residual_ssl.commands.report.samples import JudgedSamples
 from residual_ssl.selection import ConvexPartition
 from residual_ssl.selection.convex.separation import affinity_form

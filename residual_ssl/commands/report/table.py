@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from residual_ssl.commands.report.runs import FinishedRun
+from residual_ssl.engine.pages import ABSENT, metric_name, number
 
-ABSENT = "–"
-
-_METRIC_NAMES = {"miou": "mIoU", "iou": "IoU"}
 _SELECTION = ("coverage", "purity", "trusted", "accuracy")
 
 
@@ -48,16 +45,6 @@ class Table:
         table = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
         return "\n".join([table, "", *(f"- {note}" for note in self.notes)])
 
-    def html(self) -> str:
-        """An HTML table with the best values in bold; notes not included."""
-        head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.header)
-        body = ""
-        for row, best in zip(self.rows, self.best, strict=True):
-            name, first, *others = map(html.escape, row)
-            cells = [f"<b>{first}</b>" if best else first, *others]
-            body += f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n'
-        return f"<table class=figures><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>"
-
 
 def comparison(runs: Sequence[FinishedRun]) -> Table:
     """What the runs reached, in the order given.
@@ -72,11 +59,11 @@ def comparison(runs: Sequence[FinishedRun]) -> Table:
     rows = tuple(
         (
             run.name,
-            _number(value, 2),
-            _number(run.result["best"].get(metric), 2),
-            *(_number(run.result["training"].get(key), 1, scale=100) for key in _SELECTION),
+            number(value, 2),
+            number(run.result["best"].get(metric), 2),
+            *(number(run.result["training"].get(key), 1, scale=100) for key in _SELECTION),
             f"{run.result['last']['step']:,.0f}",
-            _number(run.result["seconds"], 0),
+            number(run.result["seconds"], 0),
             str(run.config["seed"]),
         )
         for run, value in zip(runs, last, strict=True)
@@ -84,20 +71,6 @@ def comparison(runs: Sequence[FinishedRun]) -> Table:
     header = ("run", f"{name} last", f"{name} best", *(f"{key} %" for key in _SELECTION), "steps", "seconds", "seed")
     best = tuple(len(runs) > 1 and value == top for value in last)
     return Table(header, rows, best, tuple(_notes([run.config for run in runs])))
-
-
-def metric_name(metric: str) -> str:
-    """A metric's name as it is printed.
-
-    Example:
-        >>> metric_name("miou"), metric_name("balanced_accuracy")
-        ('mIoU', 'balanced accuracy')
-    """
-    return _METRIC_NAMES.get(metric, metric.replace("_", " "))
-
-
-def _number(value: float | None, digits: int, scale: float = 1) -> str:
-    return ABSENT if value is None or not math.isfinite(value) else f"{scale * value:.{digits}f}"
 
 
 def _notes(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,0 +1,5 @@
+"""Pages of HTML: autoescaped templates, charts as SVG, words for numbers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
