@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,15 @@ class Task(ABC):
         """
         data: Any = self.labelled(0) if subset == "labelled" else self.validation()
         return len(data), lambda index: data[(index, 0) if subset == "labelled" else index]["target"]
+
+    def settled(self) -> Mapping[str, Any]:
+        """Arguments of the task that were left open and follow from the training data, or from files, as plain values.
+
+        A new run stores them in its configuration before anything else is built, so that it predicts, continues and
+        travels without them: statistics of the images, the architecture of a network that was named by its weights.
+        Mappings are merged into the arguments of components. The same on every process.
+        """
+        return {}
 
     def remarks(self) -> list[str]:
         """Settings that do not fit the data, a line each: a new run warns of them before its first step."""

@@ -1,3 +1,4 @@
+from .channels import read_channels as read_channels
 from .classification.class_folders import ClassFolders as ClassFolders
 from .classification.class_ids import class_ids as class_ids
 from .classification.classification_split import ClassificationSplit as ClassificationSplit
@@ -19,6 +20,7 @@ from .images import resize_image as resize_image
 from .images import resize_mask as resize_mask
 from .pools.sources import LabelledPool as LabelledPool
 from .pools.sources import WithLabelledPool as WithLabelledPool
+from .reading import ImageReading as ImageReading
 from .samples import ListedSamples as ListedSamples
 from .samples import Sample as Sample
 from .samples import Samples as Samples
@@ -68,6 +70,7 @@ __all__ = [
     "HuggingFaceSegmentation",
     "ImageArrays",
     "ImageFolders",
+    "ImageReading",
     "JoinedSamples",
     "LabelledPool",
     "ListEntry",
@@ -93,6 +96,7 @@ __all__ = [
     "loaded_rows",
     "make_split",
     "make_texts",
+    "read_channels",
     "read_image",
     "read_list",
     "read_mask",

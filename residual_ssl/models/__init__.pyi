@@ -7,9 +7,14 @@ from .deeplabv3plus import DeepLabV3Plus as DeepLabV3Plus
 from .dpt import DPT as DPT
 from .encoder_decoder import EncoderDecoder as EncoderDecoder
 from .encoder_decoder import FeaturePerturbation as FeaturePerturbation
-from .logits_alone import LogitsAlone as LogitsAlone
-from .logits_alone import as_logits_network as as_logits_network
-from .logits_alone import built_network as built_network
+from .foreign.factory import network_of as network_of
+from .foreign.huggingface import HuggingFaceNetwork as HuggingFaceNetwork
+from .foreign.input_channels import adapt_channels as adapt_channels
+from .foreign.logits_alone import LogitsAlone as LogitsAlone
+from .foreign.logits_alone import as_logits_network as as_logits_network
+from .foreign.logits_alone import built_network as built_network
+from .foreign.logits_alone import settled_model as settled_model
+from .foreign.smp import SMPSegmenter as SMPSegmenter
 from .mlp import MLP as MLP
 from .segmentation_model import SegmentationModel as SegmentationModel
 from .small_classifier import SmallClassifier as SmallClassifier
@@ -26,16 +31,21 @@ __all__ = [
     "DeepLabV3Plus",
     "EncoderDecoder",
     "FeaturePerturbation",
+    "HuggingFaceNetwork",
     "LogitsAlone",
+    "SMPSegmenter",
     "SegmentationModel",
     "SmallClassifier",
     "SmallSegmenter",
     "TimmClassifier",
     "WideResNet",
+    "adapt_channels",
     "as_logits_network",
     "built_network",
     "create_backbone",
     "create_classifier",
     "create_transformer",
     "load_backbone_weights",
+    "network_of",
+    "settled_model",
 ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,17 +26,18 @@ class WeakGeometry:
         scale: range of the factor, drawn uniformly; 0 < smallest ≤ largest.
         flip: probability of a horizontal flip, in [0, 1].
         ignore_index: value of the mask at padding.
-        fill: colour of the image at padding, in [0, 1] per channel; the mean of ImageNet becomes 0 when normalised.
+        fill: colour of the image at padding, in [0, 1], one value for each channel of the images; the mean of ImageNet
+            becomes 0 when normalised.
 
     ``__call__(image, mask=None, generator=None) -> (image, mask, valid)``
 
     Args of the call:
-        image: ``(3, H, W)``, uint8 or floating in [0, 1]; bilinear, antialiased.
+        image: ``(C, H, W)``, uint8 or floating in [0, 1]; bilinear, antialiased.
         mask: integer ``(H, W)`` or None; nearest.
         generator: source of randomness; None for torch's global one, which ``DataLoader`` seeds in each worker.
 
     Returns of the call:
-        image float32 ``(3, *crop)`` in [0, 1]; mask ``(*crop)`` of its dtype, or None; valid bool ``(*crop)``, False
+        image float32 ``(C, *crop)`` in [0, 1]; mask ``(*crop)`` of its dtype, or None; valid bool ``(*crop)``, False
         at padding.
 
     Raises:
@@ -54,7 +59,7 @@ class WeakGeometry:
         flip: float = 0.5,
         *,
         ignore_index: int = 255,
-        fill: tuple[float, float, float] = IMAGENET_MEAN,
+        fill: Sequence[float] = IMAGENET_MEAN,
     ) -> None:
         self.crop = (crop, crop) if isinstance(crop, int) else (crop[0], crop[1])
         self.scale = (float(scale[0]), float(scale[1]))
@@ -67,13 +72,21 @@ class WeakGeometry:
             raise InvalidInputError(f"scale: got {scale}, expected 0 < smallest ≤ largest, (1, 1) for no resizing")
         if not 0 <= flip <= 1:
             raise InvalidInputError(f"flip: got {flip}, expected a probability in [0, 1]")
-        if len(self.fill) != 3 or not all(0 <= value <= 1 for value in self.fill):
-            raise InvalidInputError(f"fill: got {fill}, expected three numbers in [0, 1]; divide 8-bit colours by 255")
+        if not self.fill or not all(0 <= value <= 1 for value in self.fill):
+            raise InvalidInputError(
+                f"fill: got {fill}, expected a number in [0, 1] for each channel; divide 8-bit colours by 255"
+            )
+
+    def filled(self, fill: Sequence[float]) -> Self:
+        """The same, with another colour at padding."""
+        other = copy(self)
+        other.fill = tuple(fill)
+        return other
 
     def __call__(
         self, image: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        _check(image, mask)
+        self._check(image, mask)
         # Always the same number of draws, so that one sample's size does not shift the randomness of the next.
         u_scale, u_top, u_left, u_flip = torch.rand(4, generator=generator, dtype=torch.float64).tolist()
         factor = self.scale[0] + (self.scale[1] - self.scale[0]) * u_scale
@@ -95,6 +108,22 @@ class WeakGeometry:
             mask = None if mask is None else mask.flip(-1)
         return pixels, mask, valid
 
+    def _check(self, image: Tensor, mask: Tensor | None) -> None:
+        if (
+            image.dim() != 3
+            or image.shape[0] != len(self.fill)
+            or not (image.dtype == torch.uint8 or image.is_floating_point())
+        ):
+            raise InvalidInputError(
+                f"image: got {image.dtype} of shape {tuple(image.shape)}, expected uint8 or floating "
+                f"({len(self.fill)}, H, W)"
+            )
+        if mask is not None and (mask.shape != image.shape[1:] or mask.is_floating_point()):
+            raise InvalidInputError(
+                f"mask: got {mask.dtype} of shape {tuple(mask.shape)}, expected integers of the image's shape "
+                f"{tuple(image.shape[1:])}"
+            )
+
     def __repr__(self) -> str:
         return f"WeakGeometry(crop={self.crop}, scale={self.scale}, flip={self.flip}, ignore_index={self.ignore_index})"
 
@@ -105,15 +134,3 @@ def _window(side: int, crop: int, position: float) -> tuple[slice, int, int]:
     if side >= crop:
         return slice(offset, offset + crop), 0, 0
     return slice(0, side), offset, crop - side - offset
-
-
-def _check(image: Tensor, mask: Tensor | None) -> None:
-    if image.dim() != 3 or image.shape[0] != 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
-        raise InvalidInputError(
-            f"image: got {image.dtype} of shape {tuple(image.shape)}, expected uint8 or floating (3, H, W)"
-        )
-    if mask is not None and (mask.shape != image.shape[1:] or mask.is_floating_point()):
-        raise InvalidInputError(
-            f"mask: got {mask.dtype} of shape {tuple(mask.shape)}, expected integers of the image's shape "
-            f"{tuple(image.shape[1:])}"
-        )
