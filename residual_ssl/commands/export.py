@@ -1,4 +1,4 @@
-"""Networks as ONNX files, compared with torch before they are written."""
+"""Networks as ONNX files and as programs of torch.export, compared with torch before they are written."""
 
 from __future__ import annotations
 

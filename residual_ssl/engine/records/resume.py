@@ -47,7 +47,7 @@ def stored_run(settings: Settings) -> dict[str, Any] | None:
         return None
     path, stored = found
     checkpoint.require_continuable(stored, path)
-    settings = with_settled(settings, stored["config"], tuple(stored.get("settled", ())))
+    settings = with_settled(settings, stored)
     defaults = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
     old, new = _given({**defaults, **stored["config"]}), _given(asdict(settings))
     changed = sorted(key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key))

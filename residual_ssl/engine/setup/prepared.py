@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ class PreparedRun:
         model, optimizer: as the accelerator wraps them.
         take_step: takes one optimiser step.
         effective: see :func:`residual_ssl.engine.setup.effective.effective_values`.
-        settled: paths in the settings of what followed from the data, see :meth:`residual_ssl.Task.settled`.
+        settled: what was given where the settings hold what followed from the data, by its path, see
+            :meth:`residual_ssl.Task.settled`.
     """
 
     settings: Settings
@@ -53,7 +54,7 @@ class PreparedRun:
     optimizer: torch.optim.Optimizer
     take_step: TrainingStep
     effective: dict[str, Any]
-    settled: tuple[str, ...] = ()
+    settled: dict[str, Any] = field(default_factory=dict)
 
     @property
     def student(self) -> nn.Module:

@@ -17,9 +17,9 @@ from residual_ssl.models.segmentation_model import SegmentationModel
 class SMPSegmenter(SegmentationModel):
     """A network of ``segmentation_models_pytorch`` (the extra ``smp``), split into its encoder and its decoder.
 
-    Images whose sides are no multiples of the encoder's stride are padded (replicated) at the right and the bottom, and
-    the logits cut to their size: the library itself refuses them. Of the features the finest and the coarsest are
-    perturbed.
+    Where an architecture refuses images whose sides are no multiples of the encoder's stride, they are padded
+    (replicated) at the right and the bottom, and the logits cut to their size. Of the features the finest and the
+    coarsest are perturbed.
 
     Args:
         num_classes: K ≥ 2.
