@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,10 @@ class Task(ABC):
     def read(self, path: Path) -> Tensor:
         """A dataset input, without the batch dimension, from a user's own file."""
         raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
+
+    def read_all(self, path: Path) -> Iterator[tuple[str, Tensor]]:
+        """All inputs that a file holds, each with an ending for its name: one, without an ending, unless overridden."""
+        yield "", self.read(path)
 
     def example(self) -> Tensor:
         """A dataset input, without the batch dimension, of a size that the network was trained on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from residual_ssl.data import ImageReading
+from residual_ssl.data.channels import layout_of
+from residual_ssl.data.rasters import Part
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.perturbations import Photometric
 from residual_ssl.task import Batch
@@ -103,8 +106,17 @@ class ImageChannels:
         return torch.nan_to_num(((image - low) / (high - low)).clamp(0, 1))
 
     def read(self, path: Any) -> Tensor:
-        """A file as an image as of :meth:`scaled`; of an array or a tensor ``(C, H, W)``, the same."""
+        """A file as an image as of :meth:`scaled`."""
         return self.scaled(self.reading.image(path))
+
+    def read_all(self, path: Path) -> Iterator[tuple[str, Tensor]]:
+        """The images of a file, pages and slices one by one, with endings for their names."""
+        pages = layout_of(path).pages
+        if pages == 1:
+            yield "", self.read(path)
+            return
+        for page in range(pages):
+            yield f"_{page:04d}", self.scaled(self.reading.image(path, Part(page)))
 
     def picture(self, image: Tensor) -> Tensor:
         """An image ``(C, H, W)``, of a file or in [0, 1], as one to look at: float ``(3, H, W)`` in [0, 1]."""

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.input_files import input_files, result_names
+from residual_ssl.commands.prediction.georeferenced import georeference_of, write_georeferenced
 from residual_ssl.commands.prediction.prediction_table import TABLE_NAME, write_table
 from residual_ssl.commands.prediction.tiled import SIDE, WHOLE, tiled_selection
 from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import ConfigError, IncompleteError, ResidualSSLError
 from residual_ssl.runtime.files import atomic_file
-from residual_ssl.selection import ConvexSelector, Selector
+from residual_ssl.selection import ConvexSelector, Selection, Selector
 from residual_ssl.task import Task
 
 _LISTED = 20
@@ -34,6 +35,10 @@ def predict(
     changes: Sequence[str] = (),
 ) -> list[Path]:
     """Predict files with a trained run and write what the task draws of each: labels, overlays, confidence, trust.
+
+    Of a GeoTIFF file labels and trust are written as GeoTIFF files of the same place as well, where rasterio is
+    installed. Pages and slices of a file that a task takes as images have their numbers in the names:
+    ``NAME_0007_label.png``.
 
     Where a prediction is one class for a whole file, ``predictions.csv`` names it, with confidence and trust.
 
@@ -69,28 +74,30 @@ def predict(
     written_files = WrittenFiles(Path(out))
     for file, name in zip(files, result_names(files), strict=True):
         try:
-            sample = trained.task.read(file).to(trained.device)
-            side = tile_side(trained.task, sample, tile)
-            if side is None:
-                logits = trained.task.predict(trained.model, sample.unsqueeze(0))
-                if logits.dim() == 2:
+            place = georeference_of(file)
+            for ending, sample in trained.task.read_all(file):
+                logits, found = _predicted(trained, selector, sample.to(trained.device), tile)
+                if found is None:
                     whole[file] = logits
                     continue
-                label, selection = logits[0].argmax(0).cpu(), selector(logits).map(Tensor.cpu)
-            else:
-                label, selection = tiled_selection(trained.task, trained.model, selector, sample, side)
-            drawn = trained.task.pictures(sample.cpu(), label, selection)
+                label, selection = found
+                drawn = trained.task.pictures(sample.cpu(), label, selection)
+                target = Path(out) / f"{name}{ending}"
+                for kind, picture in drawn.items():
+                    path = written_files.claim(target.with_name(f"{target.name}_{kind}.png"))
+                    with atomic_file(path, "prediction") as opened:
+                        picture.save(opened, format="PNG")
+                    written.append(path)
+                if place is not None and label.dim() == 2:
+                    palette = getattr(getattr(trained.task, "spec", None), "palette", None)
+                    for kind, values in (("label", label), ("trust", selection.weight[0].float())):
+                        path = written_files.claim(target.with_name(f"{target.name}_{kind}.tif"))
+                        write_georeferenced(path, values, place, palette)
+                        written.append(path)
         except ConfigError:
             raise
         except (ResidualSSLError, RuntimeError, MemoryError, OSError) as error:
             failed[file] = next(iter(str(error).splitlines()), "") or type(error).__name__
-            continue
-        for kind, picture in drawn.items():
-            target = Path(out) / name
-            path = written_files.claim(target.with_name(f"{target.name}_{kind}.png"))
-            with atomic_file(path, "prediction") as opened:
-                picture.save(opened, format="PNG")
-            written.append(path)
     if whole:
         together = torch.cat(list(whole.values()))
         path = written_files.claim(Path(out) / TABLE_NAME)
@@ -109,6 +116,19 @@ def predict(
             )
         )
     return written
+
+
+def _predicted(
+    trained: TrainedRun, selector: Selector, sample: Tensor, tile: int | str | None
+) -> tuple[Tensor, tuple[Tensor, Selection] | None]:
+    """Logits of an input, and its labels with their selection unless it has one class as a whole."""
+    side = tile_side(trained.task, sample, tile)
+    if side is not None:
+        return torch.empty(0), tiled_selection(trained.task, trained.model, selector, sample, side)
+    logits = trained.task.predict(trained.model, sample.unsqueeze(0))
+    if logits.dim() == 2:
+        return logits, None
+    return logits, (logits[0].argmax(0).cpu(), selector(logits).map(Tensor.cpu))
 
 
 def judging_selector(trained: TrainedRun) -> Selector:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -180,6 +180,13 @@ class SegmentationTask(Task):
 
     def read(self, path: Path) -> Tensor:
         return as_input(self.images.read(path))
+
+    def read_all(self, path: Path) -> Iterator[tuple[str, Tensor]]:
+        if self.images.channels is None:
+            yield from super().read_all(path)
+            return
+        for ending, image in self.images.read_all(path):
+            yield ending, as_input(image)
 
     def example(self) -> Tensor:
         return torch.full((self.images.count, *self.geometry.crop), 0.5)
