@@ -32,7 +32,7 @@ _LIBRARY_FUNCTIONS = {
         "selected_cross_entropy",
         "selected_squared_error",
     },
-    "residual_ssl.models": {"network_of"},
+    "residual_ssl.models": {"low_rank_adapted", "network_of"},
     "residual_ssl.tasks": {"digit_spec"},
 }
 _LIBRARY_PARTS = (

@@ -14,6 +14,7 @@ from .foreign.logits_alone import LogitsAlone as LogitsAlone
 from .foreign.logits_alone import as_logits_network as as_logits_network
 from .foreign.logits_alone import built_network as built_network
 from .foreign.logits_alone import settled_model as settled_model
+from .foreign.low_rank import low_rank_adapted as low_rank_adapted
 from .foreign.smp import SMPSegmenter as SMPSegmenter
 from .mlp import MLP as MLP
 from .segmentation_model import SegmentationModel as SegmentationModel
@@ -46,6 +47,7 @@ __all__ = [
     "create_classifier",
     "create_transformer",
     "load_backbone_weights",
+    "low_rank_adapted",
     "network_of",
     "settled_model",
 ]
