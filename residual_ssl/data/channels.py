@@ -91,7 +91,8 @@ def read_mask_part(file: Path, part: Part) -> Tensor:
         MissingDataError, DataError, MissingPackageError: as :func:`read_channels`; values that are no whole numbers.
     """
     called = str(file)
-    if not is_volume(file) and not (file.suffix.lower() in TIFF_SUFFIXES and (part.page or has_rasterio())):
+    tiff = file.suffix.lower() in TIFF_SUFFIXES
+    if not is_volume(file) and not (tiff and (has_rasterio() or layout_of(file).pages > 1)):
         if part.page:
             raise DataError(f"{called}: has 1 page, no page {part.page}", "pages")
         ids = read_mask(file)
