@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,15 @@ class Task(ABC):
         """
         data: Any = self.labelled(0) if subset == "labelled" else self.validation()
         return len(data), lambda index: data[(index, 0) if subset == "labelled" else index]["target"]
+
+    def settled(self) -> Mapping[str, Any]:
+        """Arguments of the task that were left open and follow from the training data, or from files, as plain values.
+
+        A new run stores them in its configuration before anything else is built, so that it predicts, continues and
+        travels without them: statistics of the images, the architecture of a network that was named by its weights.
+        Mappings are merged into the arguments of components. The same on every process.
+        """
+        return {}
 
     def remarks(self) -> list[str]:
         """Settings that do not fit the data, a line each: a new run warns of them before its first step."""
@@ -207,6 +216,10 @@ class Task(ABC):
     def read(self, path: Path) -> Tensor:
         """A dataset input, without the batch dimension, from a user's own file."""
         raise ResidualSSLError(f"task: {type(self).__name__} reads no files; call its model on tensors instead")
+
+    def read_all(self, path: Path) -> Iterator[tuple[str, Tensor]]:
+        """All inputs that a file holds, each with an ending for its name: one, without an ending, unless overridden."""
+        yield "", self.read(path)
 
     def rows(self, logits: Tensor, selection: Selection) -> list[dict[str, str | float]]:
         """What a table says of N predicted inputs, a row each by column: here class, confidence and trust.

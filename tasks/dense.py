@@ -14,7 +14,7 @@ from residual_ssl.data.samples import Samples
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError, DataError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import built_network, two_class_network
+from residual_ssl.models import built_network, settled_model, two_class_network
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.confusion import Confusion
 from residual_ssl.tasks.samples import TrainingSamples
@@ -89,6 +89,9 @@ class DenseTask(Task):
             return mask  # type: ignore[no-any-return]
 
         return len(samples), read
+
+    def settled(self) -> dict[str, Any]:
+        return settled_model(self._model)
 
     def build_model(self) -> nn.Module:
         network = self.around(built_network(self._model, 1 if self.one_logit else self.num_classes, self.example()))

@@ -105,7 +105,8 @@ def test_published_settings_of_adaptation(
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted((CONFIGS / "model").glob("*.yaml"))])
 def test_every_model_passes_the_check(name: str) -> None:
-    Settings.from_config(compose([f"model={name}"]))
+    target = ["model.target=residual_ssl.models:SmallSegmenter"] if name == "own" else []
+    Settings.from_config(compose([f"model={name}", *target]))
 
 
 @pytest.mark.parametrize(

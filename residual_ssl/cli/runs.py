@@ -32,12 +32,14 @@ def add_commands(commands: Any) -> None:
     )
     add_run(predict)
     predict.add_argument("inputs", nargs="*", metavar="INPUT", help="file, folder or quoted pattern: 'photos/**/*.jpg'")
-    predict.add_argument("--out", required=True, help="folder for the results; with --format onnx the file to write")
+    predict.add_argument(
+        "--out", required=True, help="folder for the results, or with another format the file to write"
+    )
     predict.add_argument(
         "--format",
-        choices=("png", "onnx"),
+        choices=("png", "onnx", "pt2"),
         default="png",
-        help="png: pictures of the inputs; onnx: no inputs, the network itself, compared with onnxruntime",
+        help="png: pictures of the inputs; onnx, pt2 (torch.export): no inputs, the network, compared with torch",
     )
     predict.add_argument(
         "--tile", default="auto", metavar="SIDE", help="predict images in tiles of so many pixels; auto, none"
@@ -95,10 +97,18 @@ def _predict(options: argparse.Namespace) -> Answer:
 
     from residual_ssl.commands.api import export, predict
 
-    if options.format == "onnx":
+    if options.format != "png":
         if options.inputs:
-            raise InvalidInputError(f"inputs: got {' '.join(options.inputs)}, expected none with --format onnx")
-        exported = export(options.trained, options.out, checkpoint_name=options.checkpoint, changes=options.changes)
+            raise InvalidInputError(
+                f"inputs: got {' '.join(options.inputs)}, expected none with --format {options.format}"
+            )
+        exported = export(
+            options.trained,
+            options.out,
+            format=options.format,
+            checkpoint_name=options.checkpoint,
+            changes=options.changes,
+        )
         return Answer(str(exported), asdict(exported))
     if not options.inputs:
         raise InvalidInputError("inputs: got none, expected files, folders or quoted patterns after the run")

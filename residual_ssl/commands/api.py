@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from residual_ssl.commands.comparison import Comparison, Predictions, build_selectors, compare, write_comparison
 from residual_ssl.commands.comparison.saved import SavedArray, Source
 from residual_ssl.commands.devices import checked_device
-from residual_ssl.commands.export import Exported, export_onnx
+from residual_ssl.commands.export import Exported, export_onnx, export_pt2
 from residual_ssl.commands.predict import predict
 from residual_ssl.config.components import build
 from residual_ssl.config.composition import compose
 from residual_ssl.data import SplitReport, make_split
 from residual_ssl.engine.evaluation import evaluate_model
 from residual_ssl.engine.records.trained import load_run
-from residual_ssl.errors import ConfigError, ResidualSSLError
+from residual_ssl.errors import ConfigError, InvalidInputError, ResidualSSLError
 from residual_ssl.task import Task
 
 __all__ = ["compare_selectors", "compose", "evaluate", "export", "predict", "select", "split"]
@@ -51,9 +51,14 @@ def evaluate(
 
 
 def export(
-    run: str | Path, out: str | Path, *, checkpoint_name: str = "best.pt", changes: Sequence[str] = ()
+    run: str | Path,
+    out: str | Path,
+    *,
+    format: str = "onnx",
+    checkpoint_name: str = "best.pt",
+    changes: Sequence[str] = (),
 ) -> Exported:
-    """Write the network that a run evaluates as ONNX: images in [0, 1] to logits, the normalisation within.
+    """Write the network that a run evaluates to a file: images in [0, 1] to logits, the normalisation within.
 
     The file holds one pass of the network, without the windows, scales and flips of the task's inference. Its metadata
     name the classes and what else the task adds.
@@ -61,6 +66,7 @@ def export(
     Args:
         run: run directory or checkpoint file.
         out: file to write.
+        format: ``"onnx"``, or ``"pt2"``, a program of ``torch.export``.
         checkpoint_name: file in the run directory, ``best.pt`` or ``last.pt``.
         changes: as of :func:`evaluate`.
 
@@ -70,7 +76,10 @@ def export(
     """
     trained = load_run(run, checkpoint_name=checkpoint_name, device="cpu", changes=changes)
     network = _WithView(trained.task, trained.model).eval()
-    return export_onnx(network, trained.task.example(), out, trained.task.metadata())
+    write = {"onnx": export_onnx, "pt2": export_pt2}.get(format)
+    if write is None:
+        raise InvalidInputError(f"format: got {format!r}, expected onnx or pt2")
+    return write(network, trained.task.example(), out, trained.task.metadata())
 
 
 class _WithView(nn.Module):

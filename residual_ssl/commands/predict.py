@@ -10,13 +10,14 @@ from torch import Tensor
 
 from residual_ssl.commands.devices import checked_device
 from residual_ssl.commands.input_files import input_files, result_names
+from residual_ssl.commands.prediction.georeferenced import georeference_of, write_georeferenced
 from residual_ssl.commands.prediction.prediction_table import TABLE_NAME, write_table
 from residual_ssl.commands.prediction.tiled import SIDE, WHOLE, tiled_selection
 from residual_ssl.commands.prediction.written_files import WrittenFiles
 from residual_ssl.engine.records.trained import TrainedRun, load_run
 from residual_ssl.errors import ConfigError, IncompleteError, ResidualSSLError
 from residual_ssl.runtime.files import atomic_file, json_text, write_text
-from residual_ssl.selection import ConvexSelector, Selector
+from residual_ssl.selection import ConvexSelector, Selection, Selector
 from residual_ssl.task import Task
 
 _LISTED = 20
@@ -37,6 +38,10 @@ def predict(
 
     Where a prediction is of a whole file and of no places in it, ``predictions.csv`` has a row for it: its class, with
     confidence and trust, or what else the task says. Of a task that finds objects, ``NAME_objects.json`` lists them.
+
+    Of a GeoTIFF file labels and trust are written as GeoTIFF files of the same place as well, where rasterio is
+    installed. Pages and slices of a file that a task takes as images have their numbers in the names:
+    ``NAME_0007_label.png``.
 
     Trust is that of the run's own selector, or of CSL where it had none or one that needs more than a prediction; whole
     files are judged together. A file that cannot be predicted is left out and named at the end.
@@ -70,33 +75,34 @@ def predict(
     written_files = WrittenFiles(Path(out))
     for file, name in zip(files, result_names(files), strict=True):
         try:
-            sample = trained.task.read(file).to(trained.device)
-            side = tile_side(trained.task, sample, tile)
-            if side is None:
-                logits = trained.task.predict(trained.model, sample.unsqueeze(0))
-                if logits.dim() == 2 or trained.task.tabular:
+            place = georeference_of(file)
+            for ending, sample in trained.task.read_all(file):
+                logits, found = _predicted(trained, selector, sample.to(trained.device), tile)
+                if found is None:
                     whole[file] = logits
                     continue
-                label = trained.task.parted(logits)[0][0].argmax(0).cpu()
-                selection = trained.task.judged(selector, logits, sample.unsqueeze(0)).map(Tensor.cpu)
-            else:
-                label, selection = tiled_selection(trained.task, trained.model, selector, sample, side)
-            drawn = trained.task.pictures(sample.cpu(), label, selection)
-            found = trained.task.objects(label, selection)
+                label, selection = found
+                drawn = trained.task.pictures(sample.cpu(), label, selection)
+                target = Path(out) / f"{name}{ending}"
+                objects = trained.task.objects(label, selection)
+                if objects is not None:
+                    written.append(written_files.claim(target.with_name(f"{target.name}_objects.json")))
+                    write_text(written[-1], json_text(objects), "prediction")
+                for kind, picture in drawn.items():
+                    path = written_files.claim(target.with_name(f"{target.name}_{kind}.png"))
+                    with atomic_file(path, "prediction") as opened:
+                        picture.save(opened, format="PNG")
+                    written.append(path)
+                if place is not None and label.dim() == 2:
+                    palette = getattr(getattr(trained.task, "spec", None), "palette", None)
+                    for kind, values in (("label", label), ("trust", selection.weight[0].float())):
+                        path = written_files.claim(target.with_name(f"{target.name}_{kind}.tif"))
+                        write_georeferenced(path, values, place, palette)
+                        written.append(path)
         except ConfigError:
             raise
         except (ResidualSSLError, RuntimeError, MemoryError, OSError) as error:
             failed[file] = next(iter(str(error).splitlines()), "") or type(error).__name__
-            continue
-        target = Path(out) / name
-        if found is not None:
-            written.append(written_files.claim(target.with_name(f"{target.name}_objects.json")))
-            write_text(written[-1], json_text(found), "prediction")
-        for kind, picture in drawn.items():
-            path = written_files.claim(target.with_name(f"{target.name}_{kind}.png"))
-            with atomic_file(path, "prediction") as opened:
-                picture.save(opened, format="PNG")
-            written.append(path)
     if whole:
         together = torch.cat(list(whole.values()))
         path = written_files.claim(Path(out) / TABLE_NAME)
@@ -115,6 +121,20 @@ def predict(
             )
         )
     return written
+
+
+def _predicted(
+    trained: TrainedRun, selector: Selector, sample: Tensor, tile: int | str | None
+) -> tuple[Tensor, tuple[Tensor, Selection] | None]:
+    """Logits of an input, and its labels with their selection unless it has one class as a whole."""
+    side = tile_side(trained.task, sample, tile)
+    if side is not None:
+        return torch.empty(0), tiled_selection(trained.task, trained.model, selector, sample, side)
+    logits = trained.task.predict(trained.model, sample.unsqueeze(0))
+    if logits.dim() == 2 or trained.task.tabular:
+        return logits, None
+    label = trained.task.parted(logits)[0][0].argmax(0).cpu()
+    return logits, (label, trained.task.judged(selector, logits, sample.unsqueeze(0)).map(Tensor.cpu))
 
 
 def judging_selector(trained: TrainedRun) -> Selector:

@@ -32,6 +32,7 @@ _LIBRARY_FUNCTIONS = {
         "selected_cross_entropy",
         "selected_squared_error",
     },
+    "residual_ssl.models": {"low_rank_adapted", "network_of"},
     "residual_ssl.tasks": {"digit_spec"},
 }
 _LIBRARY_PARTS = (
@@ -91,7 +92,7 @@ def allowed_packages() -> frozenset[str]:
 
 
 def locate(dotted: Any) -> Any:
-    """The class or function that a dotted path names, where it may be called.
+    """The class or function that a dotted path names, ``package.module.name`` or ``package.module:name``.
 
     Nothing is imported outside the packages of the allow list, and what is found there is judged by where it was
     defined: a module that another one imports is not a way to it.
@@ -99,6 +100,7 @@ def locate(dotted: Any) -> Any:
     Raises:
         ConfigError: not a dotted path, nothing there, or not allowed.
     """
+    dotted = dotted.replace(":", ".", 1) if isinstance(dotted, str) else dotted
     if not isinstance(dotted, str) or "." not in dotted:
         raise ConfigError(f"got {dotted!r}, expected the dotted path of a class or function")
     mine = allowed_packages()

@@ -55,7 +55,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: str | Path | None = No
         plain["run_dir"] = "/".join(["runs", *parts, "-".join([*names, str(plain["seed"])])])
     _make_roots_absolute(plain)
     # Building blocks that the settings refer to by interpolation; the settings hold them now.
-    for group in ("dataset", "model", "selector", "loss", "mix", *_DOMAINS):
+    for group in ("dataset", "model", "selector", "loss", "mix", "peft", *_DOMAINS):
         plain.pop(group, None)
     return plain
 
@@ -251,4 +251,14 @@ def _one_line(error: Exception) -> str:
 def _keys() -> list[str]:
     from residual_ssl.config.settings import Settings
 
-    return [*Settings.__dataclass_fields__, "dataset", "model", "selector", "loss", "mix", *_DOMAINS, "experiment"]
+    return [
+        *Settings.__dataclass_fields__,
+        "dataset",
+        "model",
+        "selector",
+        "loss",
+        "mix",
+        "peft",
+        *_DOMAINS,
+        "experiment",
+    ]

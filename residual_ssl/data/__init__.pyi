@@ -1,3 +1,4 @@
+from .channels import read_channels as read_channels
 from .classification.class_folders import ClassFolders as ClassFolders
 from .classification.class_ids import class_ids as class_ids
 from .classification.classification_split import ClassificationSplit as ClassificationSplit
@@ -28,6 +29,7 @@ from .images import resize_mask as resize_mask
 from .pools.mask_files import WithStoredMasks as WithStoredMasks
 from .pools.sources import LabelledPool as LabelledPool
 from .pools.sources import WithLabelledPool as WithLabelledPool
+from .reading import ImageReading as ImageReading
 from .regions import SLIC as SLIC
 from .regions import RegionFiles as RegionFiles
 from .regions import merged_masks as merged_masks
@@ -89,6 +91,7 @@ __all__ = [
     "HuggingFaceSegmentation",
     "ImageArrays",
     "ImageFolders",
+    "ImageReading",
     "JoinedSamples",
     "LabelTable",
     "LabelledPool",
@@ -122,6 +125,7 @@ __all__ = [
     "make_split",
     "make_texts",
     "merged_masks",
+    "read_channels",
     "read_image",
     "read_list",
     "read_mask",

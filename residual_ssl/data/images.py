@@ -16,7 +16,7 @@ from torch import Tensor
 from residual_ssl.errors import DataError, MissingDataError
 
 # What Pillow raises for files that are cut off, damaged or not images at all.
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError),
     *(TypeError, LookupError, AttributeError, OverflowError),  # of damaged tags, in TIFF files above all
 )
@@ -64,19 +64,24 @@ def read_image(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except DataError:
         raise
-    except _UNREADABLE as error:
-        raise _unreadable(name or str(file), "image", error) from error
+    except UNREADABLE as error:
+        raise unreadable(name or str(file), "image", error) from error
     return rearrange(torch.from_numpy(np.array(upright)), "h w c -> c h w").contiguous()
 
 
 def _check_content(image: Image.Image, name: str) -> None:
     """Refuse what conversion to 8-bit RGB would drop without a word."""
-    coding = _coding(image)
+    coding = coding_of(image)
     if image.mode in _DEEP_MODES or ";16" in coding or ";12" in coding:
         deep = image.mode if image.mode in _DEEP_MODES else coding
-        raise DataError(f"{name}: image of mode {deep}, expected 8 bits per channel; convert it first", "bit depth")
+        said = (
+            f"{name}: image of mode {deep}, expected 8 bits per channel; set dataset.channels to learn from it as it is"
+        )
+        raise DataError(said, "bit depth")
     if coding in _OTHER_BANDS:
-        raise DataError(f"{name}: image with a fourth band that is no alpha, expected RGB; keep three bands", "bands")
+        raise DataError(
+            f"{name}: image with a fourth band that is no alpha, expected RGB; set dataset.channels", "bands"
+        )
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
         said = f"{name}: file with {pages} pages, expected one image; save the pages as files of their own"
@@ -88,7 +93,7 @@ def exif_orientation(file: str | Path | BinaryIO) -> int:
     try:
         with Image.open(file) as image:
             orientation = image.getexif().get(_ORIENTATION, 1)
-    except _UNREADABLE:
+    except UNREADABLE:
         return 1
     return orientation if orientation in range(1, 9) else 1
 
@@ -109,7 +114,7 @@ def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
     """
     try:
         with Image.open(file) as mask:
-            coding = _coding(mask)
+            coding = coding_of(mask)
             if (pages := getattr(mask, "n_frames", 1)) > 1:
                 said = f"{name or file}: file with {pages} pages, expected one mask; save the pages apart"
                 raise DataError(said, "pages")
@@ -127,13 +132,13 @@ def read_mask(file: str | Path | BinaryIO, name: str | None = None) -> Tensor:
             ids = np.array(mask)
     except DataError:
         raise
-    except _UNREADABLE as error:
-        raise _unreadable(name or str(file), "mask", error) from error
+    except UNREADABLE as error:
+        raise unreadable(name or str(file), "mask", error) from error
     ids = ids // _STRETCH.get(coding, 1) if ids.dtype == np.uint8 else ids
     return torch.from_numpy(ids.astype(np.uint8 if ids.dtype.itemsize == 1 else np.int32))
 
 
-def _coding(image: Image.Image) -> str:
+def coding_of(image: Image.Image) -> str:
     """How the file codes a pixel, as Pillow names it; of an image that is not loaded yet."""
     coding = image.tile[0].args if image.tile else None  # type: ignore[attr-defined]
     return str(coding[0] if isinstance(coding, tuple) else coding)
@@ -176,7 +181,8 @@ def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     return mask[rows][:, columns]
 
 
-def _unreadable(path: str, what: str, error: Exception) -> DataError | MissingDataError:
+def unreadable(path: str, what: str, error: Exception) -> DataError | MissingDataError:
+    """The fault of a file, as the library says it, of what Pillow, another reader or the system said."""
     if isinstance(error, FileNotFoundError):
         return MissingDataError(f"{path}: no such {what} file")
     said = str(error) or type(error).__name__

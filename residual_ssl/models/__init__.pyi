@@ -15,12 +15,18 @@ from .small.unet3d import UNet3d as UNet3d
 from .timm_classifier import TimmClassifier as TimmClassifier
 from .weights import load_backbone_weights as load_backbone_weights
 from .wide_resnet import WideResNet as WideResNet
+from .wrapped.factory import network_of as network_of
 from .wrapped.feature_difference import FeatureDifference as FeatureDifference
 from .wrapped.gaussian_bins import GaussianBins as GaussianBins
 from .wrapped.gaussian_bins import gaussian_logits as gaussian_logits
+from .wrapped.huggingface import HuggingFaceNetwork as HuggingFaceNetwork
+from .wrapped.input_channels import adapt_channels as adapt_channels
 from .wrapped.logits_alone import LogitsAlone as LogitsAlone
 from .wrapped.logits_alone import as_logits_network as as_logits_network
 from .wrapped.logits_alone import built_network as built_network
+from .wrapped.logits_alone import settled_model as settled_model
+from .wrapped.low_rank import low_rank_adapted as low_rank_adapted
+from .wrapped.smp import SMPSegmenter as SMPSegmenter
 from .wrapped.two_classes import TwoClassLogits as TwoClassLogits
 from .wrapped.two_classes import TwoClassModel as TwoClassModel
 from .wrapped.two_classes import two_class_logits as two_class_logits
@@ -36,7 +42,9 @@ __all__ = [
     "FeatureDifference",
     "FeaturePerturbation",
     "GaussianBins",
+    "HuggingFaceNetwork",
     "LogitsAlone",
+    "SMPSegmenter",
     "SegmentationModel",
     "SmallClassifier",
     "SmallSegmenter",
@@ -45,6 +53,7 @@ __all__ = [
     "TwoClassModel",
     "UNet3d",
     "WideResNet",
+    "adapt_channels",
     "as_logits_network",
     "built_network",
     "create_backbone",
@@ -52,6 +61,9 @@ __all__ = [
     "create_transformer",
     "gaussian_logits",
     "load_backbone_weights",
+    "low_rank_adapted",
+    "network_of",
+    "settled_model",
     "two_class_logits",
     "two_class_network",
 ]

@@ -14,6 +14,9 @@ class SegmentationModel(EncoderDecoder):
 
     Arguments, errors and the branch of perturbed features are those of :class:`EncoderDecoder`.
 
+    Attributes:
+        in_channels: C of the images.
+
     Example:
         >>> import torch
         >>> class Linear(SegmentationModel):
@@ -28,16 +31,18 @@ class SegmentationModel(EncoderDecoder):
         torch.Size([5, 4, 9, 12])
     """
 
+    in_channels: int = 3
+
     def check_input(self, x: Tensor) -> None:
-        """Refuse all but floating images ``(B, 3, H, W)``, any H and W.
+        """Refuse all but floating images ``(B, C, H, W)`` of the network's C, any H and W.
 
         Raises:
             InvalidInputError: images of another shape or dtype.
         """
-        if x.dim() != 4 or x.shape[1] != 3 or not x.is_floating_point():
+        if x.dim() != 4 or x.shape[1] != self.in_channels or not x.is_floating_point():
             raise InvalidInputError(
-                f"x: got {x.dtype} of shape {tuple(x.shape)}, expected floating images (B, 3, H, W); scale and "
-                "normalise integer images first, and stack single images to a batch"
+                f"x: got {x.dtype} of shape {tuple(x.shape)}, expected floating images (B, {self.in_channels}, H, W); "
+                "scale and normalise integer images first, and stack single images to a batch"
             )
 
 

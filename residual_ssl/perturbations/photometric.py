@@ -20,7 +20,8 @@ class Photometric(nn.Module):
             σ uniform in ``sigma`` pixels.
         sigma: smallest and largest σ of the blur.
 
-    Call: images ``(B, 3, H, W)``, floating in [0, 1], to the same shape, dtype and range.
+    Call: images ``(B, C, H, W)``, floating in [0, 1], to the same shape, dtype and range. Saturation, hue and grayscale
+    are of RGB: images of other numbers of channels are changed in brightness, contrast and blur alone.
 
     The defaults are the strong view of UniMatch and CSL; CSL's masked view is ``jitter=(.2, .2, .2, .2), grayscale=0``.
     Source: UniMatch, arXiv 2208.09910, §4.1; CSL, arXiv 2509.16704, §3.4.
@@ -64,16 +65,22 @@ class Photometric(nn.Module):
     def _changed(self, image: Tensor, draws: list[float]) -> Tensor:
         jitters, gray, blurs, sigma, *rest = draws
         amounts, order = rest[:4], rest[4:]
+        rgb = len(image) == 3
+        adjust = _ADJUST if rgb else (_brighter, _contrasted)
         if jitters < self.jitter_probability:
-            for kind in sorted(range(4), key=order.__getitem__):
+            for kind in sorted(range(4 if rgb else 2), key=order.__getitem__):
                 if self.jitter[kind]:
-                    image = _ADJUST[kind](image, _between(self._ranges[kind], amounts[kind]))
-        if gray < self.grayscale:
+                    image = adjust[kind](image, _between(self._ranges[kind], amounts[kind]))
+        if rgb and gray < self.grayscale:
             image = F.rgb_to_grayscale(image, num_output_channels=3)
         if blurs < self.blur:
             kernel = 2 * round(3 * self.sigma[1]) + 1
             image = F.gaussian_blur(image, [kernel, kernel], [_between(self.sigma, sigma)])
         return image
+
+    def changes_colours(self) -> bool:
+        """Whether any of what is changed is of RGB alone."""
+        return bool(self.grayscale or (self.jitter_probability and (self.jitter[2] or self.jitter[3])))
 
     def extra_repr(self) -> str:
         return (
@@ -84,6 +91,16 @@ class Photometric(nn.Module):
 
 def _between(ends: tuple[float, float], share: float) -> float:
     return ends[0] + share * (ends[1] - ends[0])
+
+
+def _brighter(image: Tensor, factor: float) -> Tensor:
+    """Blended with black, as torchvision does."""
+    return (image * factor).clamp(0, 1)
+
+
+def _contrasted(image: Tensor, factor: float) -> Tensor:
+    """Blended with the mean over all channels and pixels, as torchvision does with the mean of the grey image."""
+    return (factor * image + (1 - factor) * image.mean()).clamp(0, 1)
 
 
 _ADJUST = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)

@@ -14,7 +14,7 @@ from residual_ssl.data import ClassificationSource
 from residual_ssl.diagnostics.unsupervised import checked_choice, criteria_apart, with_criteria
 from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import built_network
+from residual_ssl.models import built_network, settled_model
 from residual_ssl.task import Batch, Task
 from residual_ssl.tasks.classification.metric import classification_metrics
 from residual_ssl.tasks.classification.samples import (
@@ -85,22 +85,29 @@ class ClassifiedTask(Task):
         return self._source()
 
     def labelled(self, seed: int) -> Dataset[Batch]:
-        entries = partial(labelled_entries, weak=self._weak, target=self.target)
+        entries = self.entries(partial(labelled_entries, weak=self._weak, target=self.target))
         return TrainingSamples(self.source.labelled, entries, seed, labelled=True)
 
     def unlabelled(self, seed: int) -> Dataset[Batch]:
         samples = self.source.unlabelled
         known = any(label is not None for label in samples.labels)
         entries = partial(unlabelled_entries, weak=self._weak, truth=self.target if known else None)
-        return TrainingSamples(samples, entries, seed, labelled=False)
+        return TrainingSamples(samples, self.entries(entries), seed, labelled=False)
+
+    def entries(self, entries: Callable[..., Batch]) -> Callable[..., Batch]:
+        """What makes the entries of a batch of a sample, as given or after a step of the task's own."""
+        return entries
 
     def validation(self) -> Dataset[Batch]:
-        entries = partial(evaluation_entries, weak=self._weak, target=self.target)
+        entries = self.entries(partial(evaluation_entries, weak=self._weak, target=self.target))
         return EvaluationSamples(self.source.validation, entries)
 
     def targets(self, subset: str) -> tuple[int, Callable[[int], Tensor]]:
         labels = (self.source.labelled if subset == "labelled" else self.source.validation).labels
         return len(labels), lambda index: self.target(labels[index])
+
+    def settled(self) -> dict[str, Any]:
+        return settled_model(self._model)
 
     def build_model(self) -> nn.Module:
         return built_network(self._model, self.num_classes, self.example())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from copy import copy
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -64,12 +66,13 @@ class WeakGeometry:
         scale: range of the factor, drawn uniformly; 0 < smallest ≤ largest.
         flip: probability of a horizontal flip, in [0, 1].
         ignore_index: value of the mask at padding.
-        fill: colour of the image at padding, in [0, 1] per channel; the mean of ImageNet becomes 0 when normalised.
+        fill: colour of the image at padding, in [0, 1], one value for each channel of the images; the mean of ImageNet
+            becomes 0 when normalised.
 
     ``__call__(image, mask=None, generator=None) -> (image, mask, valid)``
 
     Args of the call:
-        image: ``(3, H, W)``, uint8 or floating in [0, 1], or several images on each other, ``(3n, H, W)``, which move
+        image: ``(C, H, W)``, uint8 or floating in [0, 1], or several images on each other, ``(nC, H, W)``, which move
             alike; bilinear, antialiased.
         mask: integer ``(H, W)`` or None; nearest.
         generator: source of randomness; None for torch's global one, which ``DataLoader`` seeds in each worker.
@@ -97,7 +100,7 @@ class WeakGeometry:
         flip: float = 0.5,
         *,
         ignore_index: int = 255,
-        fill: tuple[float, float, float] = IMAGENET_MEAN,
+        fill: Sequence[float] = IMAGENET_MEAN,
     ) -> None:
         self.crop = (crop, crop) if isinstance(crop, int) else (crop[0], crop[1])
         self.scale = (float(scale[0]), float(scale[1]))
@@ -110,13 +113,21 @@ class WeakGeometry:
             raise InvalidInputError(f"scale: got {scale}, expected 0 < smallest ≤ largest, (1, 1) for no resizing")
         if not 0 <= flip <= 1:
             raise InvalidInputError(f"flip: got {flip}, expected a probability in [0, 1]")
-        if len(self.fill) != 3 or not all(0 <= value <= 1 for value in self.fill):
-            raise InvalidInputError(f"fill: got {fill}, expected three numbers in [0, 1]; divide 8-bit colours by 255")
+        if not self.fill or not all(0 <= value <= 1 for value in self.fill):
+            raise InvalidInputError(
+                f"fill: got {fill}, expected a number in [0, 1] for each channel; divide 8-bit colours by 255"
+            )
+
+    def filled(self, fill: Sequence[float]) -> Self:
+        """The same, with another colour at padding."""
+        other = copy(self)
+        other.fill = tuple(fill)
+        return other
 
     def __call__(
         self, image: Tensor, mask: Tensor | None = None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor | None, Tensor]:
-        _check(image, mask)
+        self._check(image, mask)
         pixels, valid, placement = self.placed(image, generator)
         return pixels, None if mask is None else placement.mask(mask, self.ignore_index), valid
 
@@ -140,8 +151,25 @@ class WeakGeometry:
         pixels = resize_image(image, (height, width))[:, rows, columns]
         pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float().clamp(0, 1)
         valid = placement.laid(torch.ones(pixels.shape[1:], dtype=torch.bool), False)
-        fill = torch.tensor(self.fill).repeat(len(pixels) // 3)[:, None, None]
+        fill = torch.tensor(self.fill).repeat(len(pixels) // len(self.fill))[:, None, None]
         return torch.where(valid, placement.laid(pixels, 0.0), fill), valid, placement
+
+    def _check(self, image: Tensor, mask: Tensor | None) -> None:
+        if (
+            image.dim() != 3
+            or not image.shape[0]
+            or image.shape[0] % len(self.fill)
+            or not (image.dtype == torch.uint8 or image.is_floating_point())
+        ):
+            raise InvalidInputError(
+                f"image: got {image.dtype} of shape {tuple(image.shape)}, expected uint8 or floating "
+                f"({len(self.fill)}, H, W)"
+            )
+        if mask is not None and (mask.shape != image.shape[1:] or mask.is_floating_point()):
+            raise InvalidInputError(
+                f"mask: got {mask.dtype} of shape {tuple(mask.shape)}, expected integers of the image's shape "
+                f"{tuple(image.shape[1:])}"
+            )
 
     def __repr__(self) -> str:
         return f"WeakGeometry(crop={self.crop}, scale={self.scale}, flip={self.flip}, ignore_index={self.ignore_index})"
@@ -153,20 +181,3 @@ def _window(side: int, crop: int, position: float) -> tuple[slice, int, int]:
     if side >= crop:
         return slice(offset, offset + crop), 0, 0
     return slice(0, side), offset, crop - side - offset
-
-
-def _check(image: Tensor, mask: Tensor | None) -> None:
-    if (
-        image.dim() != 3
-        or not image.shape[0]
-        or image.shape[0] % 3
-        or not (image.dtype == torch.uint8 or image.is_floating_point())
-    ):
-        raise InvalidInputError(
-            f"image: got {image.dtype} of shape {tuple(image.shape)}, expected uint8 or floating (3, H, W)"
-        )
-    if mask is not None and (mask.shape != image.shape[1:] or mask.is_floating_point()):
-        raise InvalidInputError(
-            f"mask: got {mask.dtype} of shape {tuple(mask.shape)}, expected integers of the image's shape "
-            f"{tuple(image.shape[1:])}"
-        )

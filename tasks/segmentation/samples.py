@@ -22,7 +22,7 @@ _LABELS, _WEIGHTS = (1 << _LABEL_BITS) - 1, (1 << _WEIGHT_BITS) - 1
 
 
 def labelled_entries(sample: Sample, generator: torch.Generator, geometry: WeakGeometry, ignore_index: int) -> Batch:
-    """``input`` float32 ``(3, H, W)`` in [0, 1] and ``target`` int64 ``(H, W)``, under weak geometry.
+    """``input`` float32 ``(C, H, W)`` in [0, 1] and ``target`` int64 ``(H, W)``, under weak geometry.
 
     Raises:
         DataError: a sample without a mask.
@@ -113,4 +113,9 @@ def evaluation_entries(sample: Sample, crop: tuple[int, int] | None) -> Batch:
     image, target = sample.image, sample.mask
     if crop is not None:
         image, target = centered(image, crop), centered(target, crop)
-    return {"input": image.float() / 255, "target": target}
+    return {"input": as_input(image), "target": target}
+
+
+def as_input(image: Tensor) -> Tensor:
+    """An image, uint8 or floating in [0, 1], as float32 in [0, 1]."""
+    return image.float() / 255 if image.dtype == torch.uint8 else image.float()

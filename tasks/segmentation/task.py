@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource, read_image
+from residual_ssl.data import IMAGE_SUFFIXES, DatasetSpec, SegmentationSource
 from residual_ssl.data.samples import Samples
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.losses import labelled_cross_entropy
@@ -20,12 +21,18 @@ from residual_ssl.selection import Selection
 from residual_ssl.task import Batch
 from residual_ssl.tasks.dense import DenseTask
 from residual_ssl.tasks.dense import intersection_over_union as intersection_over_union
-from residual_ssl.tasks.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from residual_ssl.tasks.image_channels import ImageChannels, scaled_entries
 from residual_ssl.tasks.samples import EvaluationSamples, TrainingSamples
 from residual_ssl.tasks.segmentation import pictures
 from residual_ssl.tasks.segmentation.geometry import WeakGeometry
 from residual_ssl.tasks.segmentation.inference import Inference
-from residual_ssl.tasks.segmentation.samples import Regions, evaluation_entries, labelled_entries, unlabelled_entries
+from residual_ssl.tasks.segmentation.samples import (
+    Regions,
+    as_input,
+    evaluation_entries,
+    labelled_entries,
+    unlabelled_entries,
+)
 from residual_ssl.tasks.views import Views
 
 _LOOKED_AT = 20
@@ -42,7 +49,7 @@ class SegmentationTask(DenseTask):
         geometry: the weak augmentation of the training sets: resize, crop, flip.
         strong, light, labelled: photometric changes of the views of those names; None leaves the view plain.
         inference: how images are predicted, and which part of them evaluation counts; None for whole images.
-        mean, std: normalisation of the model's input, RGB in [0, 1].
+        mean, std, channels, value_range, shown: of the images, see :class:`ImageChannels`.
         supervised_loss: ``supervised_loss(logits, target, ignore_index)``, loss of the labelled batch.
         choose_by: metric that chooses the best checkpoint: ``miou``, ``pixel_accuracy``, or, without labels,
             ``unsupervised_infomax`` or ``unsupervised_certainty`` over all pixels; None for ``miou``.
@@ -73,22 +80,30 @@ class SegmentationTask(DenseTask):
         light: nn.Module | None = None,
         labelled: nn.Module | None = None,
         inference: Inference | None = None,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         supervised_loss: Callable[[Tensor, Tensor, int], Tensor] = labelled_cross_entropy,
         choose_by: str | None = None,
         labelled_geometry: WeakGeometry | None = None,
         sampling: Callable[..., Dataset[Batch]] | None = None,
         regions: Regions | None = None,
         one_logit: bool = False,
+        channels: int | None = None,
+        value_range: Sequence[float | Sequence[float]] | None = None,
+        shown: Sequence[int] | None = None,
     ) -> None:
         if labelled_geometry is not None and labelled_geometry.crop != geometry.crop:
             raise ConfigError(
                 f"labelled_geometry.crop: got {labelled_geometry.crop}, expected {geometry.crop}, as geometry.crop is"
             )
-        self.normalisation = Normalisation(mean, std)
+        self.images = ImageChannels(channels, value_range, mean, std, shown)
+        self.normalisation = self.images.normalisation
         views = Views(self.normalisation, strong=strong, light=light, labelled=labelled)
         super().__init__(spec, source, model, views, supervised_loss, choose_by, one_logit)
+        self._perturbations = (strong, light, labelled)
+        if channels is not None:
+            geometry = geometry.filled(self.images.fill)
+            labelled_geometry = labelled_geometry and labelled_geometry.filled(self.images.fill)
         self.geometry = geometry
         self.labelled_geometry = geometry if labelled_geometry is None else labelled_geometry
         self._sampling = sampling
@@ -104,12 +119,24 @@ class SegmentationTask(DenseTask):
         geometry = self.labelled_geometry if labelled else self.geometry
         entries = labelled_entries if labelled else partial(unlabelled_entries, regions=self.regions)
         made = partial(entries, geometry=geometry, ignore_index=self.ignore_index)
+        if self.images.channels is not None:
+            made = partial(scaled_entries, made, self.images)
         return TrainingSamples(samples, made, seed, labelled=labelled)
 
     def validation(self) -> Dataset[Batch]:
-        return EvaluationSamples(self.source.validation, partial(evaluation_entries, crop=self.inference.center_crop))
+        made = partial(evaluation_entries, crop=self.inference.center_crop)
+        if self.images.channels is not None:
+            made = partial(scaled_entries, made, self.images)
+        return EvaluationSamples(self.source.validation, made)
+
+    def settled(self) -> dict[str, Any]:
+        found = self.images.settled(self.source.labelled, self.source.unlabelled)
+        return found | super().settled()
 
     def remarks(self) -> list[str]:
+        return [*self.images.remarks(*self._perturbations), *self._crop_remarks()]
+
+    def _crop_remarks(self) -> list[str]:
         count, target = self.targets("labelled")
         sizes = []
         for index in range(0, count, -(-count // _LOOKED_AT) or 1):
@@ -129,10 +156,17 @@ class SegmentationTask(DenseTask):
         return self.inference(lambda images: model(self.view(images, "plain")), inputs)
 
     def read(self, path: Path) -> Tensor:
-        return read_image(path).float() / 255
+        return as_input(self.images.read(path))
+
+    def read_all(self, path: Path) -> Iterator[tuple[str, Tensor]]:
+        if self.images.channels is None:
+            yield from super().read_all(path)
+            return
+        for ending, image in self.images.read_all(path):
+            yield ending, as_input(image)
 
     def example(self) -> Tensor:
-        return torch.full((3, *self.geometry.crop), 0.5)
+        return torch.full((self.images.count, *self.geometry.crop), 0.5)
 
     def metadata(self) -> dict[str, object]:
         # The file holds the network alone: these metrics were had with this inference around it.
@@ -140,8 +174,12 @@ class SegmentationTask(DenseTask):
         return {**super().metadata(), "palette": palette, "inference": repr(self.inference)}
 
     def display(self, view: Tensor) -> Tensor:
-        """Views ``(B, 3, H, W)`` as images in [0, 1] again: :meth:`view` without its normalisation."""
-        return self.normalisation.undone(view)
+        """Views ``(B, C, H, W)`` as pictures ``(B, 3, H, W)`` in [0, 1]: :meth:`view` without its normalisation."""
+        return torch.stack([self.picture(image) for image in self.normalisation.undone(view)])
+
+    def picture(self, image: Tensor) -> Tensor:
+        """An image of the source, or an input, ``(C, H, W)``, as one to look at, ``(3, H, W)`` in [0, 1]."""
+        return self.images.picture(image)
 
     def draw_labels(self, label: Tensor) -> Tensor:
         """Class ids ``(H, W)`` in the colours of the classes, float ``(3, H, W)`` in [0, 1]; ignored points white."""
@@ -150,7 +188,7 @@ class SegmentationTask(DenseTask):
     def pictures(self, sample: Tensor, label: Tensor, selection: Selection) -> dict[str, PIL.Image.Image]:
         return {
             "label": pictures.label_image(label, self.spec),
-            "overlay": pictures.overlay_image(sample, label, self.spec),
+            "overlay": pictures.overlay_image(self.picture(sample), label, self.spec),
             "confidence": pictures.heat_image(selection.confidence[0]),
             "trust": pictures.heat_image(selection.weight[0]),
         }

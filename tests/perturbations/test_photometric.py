@@ -38,6 +38,31 @@ def test_grayscale_is_drawn_at_the_given_rate() -> None:
     assert 0.14 < (gray[:, 0] == gray[:, 1]).flatten(1).all(1).float().mean() < 0.26
 
 
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_other_channels_are_changed_in_brightness_contrast_and_blur_alone(channels: int) -> None:
+    torch.manual_seed(0)
+    images = torch.rand(6, channels, 12, 12)
+    of_rgb = Photometric(jitter=(0, 0, 0.5, 0.25), jitter_probability=1, grayscale=1, blur=0)
+    assert torch.equal(of_rgb(images), images)
+    assert of_rgb.changes_colours()
+    brighter = Photometric(jitter=(0.3, 0, 0, 0), jitter_probability=1, grayscale=0, blur=0)
+    ratio = (brighter(images) / images)[images < 0.7].reshape(-1)
+    assert not brighter.changes_colours()
+    assert 0.69 < ratio.min() < ratio.max() < 1.31
+    assert not torch.equal(Photometric()(images), images)
+
+
+@pytest.mark.parametrize("kind", ["brightness", "contrast"])
+def test_one_channel_is_changed_as_torchvision_changes_grey(kind: str) -> None:
+    torch.manual_seed(3)
+    jitter = (0.5, 0, 0, 0) if kind == "brightness" else (0, 0.5, 0, 0)
+    image = torch.rand(1, 1, 16, 16)
+    changed = Photometric(jitter=jitter, jitter_probability=1, grayscale=0, blur=0)(image)
+    adjust = getattr(F, f"adjust_{kind}")
+    best = min((adjust(image, factor) - changed).abs().max().item() for factor in torch.linspace(0.5, 1.5, 2001))
+    assert best < 1e-3
+
+
 def test_wrong_choices_are_named() -> None:
     with pytest.raises(InvalidInputError, match=r"jitter: got \(0.5, 0.5\)"):
         Photometric(jitter=(0.5, 0.5))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from residual_ssl.commands.doctor.findings import Finding
-from residual_ssl.data.images import exif_orientation, read_image
+from residual_ssl.data.images import exif_orientation
 from residual_ssl.data.samples import check_same_size, check_upright, files_of
 from residual_ssl.errors import DataError, MissingDataError, ResidualSSLError
 
@@ -111,7 +111,7 @@ class ExaminedSamples(Dataset[Examined]):
             sample = samples[position]
             label = getattr(sample, "mask", getattr(sample, "label", None))
             return sample.image, label if label is None or isinstance(label, Tensor) else torch.tensor(label)
-        pixels = _tried(found, lambda: read_image(image))
+        pixels = _tried(found, lambda: samples.image(position))
         mask = _tried(found, lambda: samples.mask(position))
         if pixels is not None and mask is not None:
             named = str(image), str(files_of(samples, position)[1])
@@ -121,7 +121,7 @@ class ExaminedSamples(Dataset[Examined]):
 
     def _content(self, found: Examined, pixels: Tensor) -> None:
         found.content = _digest(pixels)
-        if pixels.dim() == 3 and pixels.dtype == torch.uint8:  # and no features
+        if pixels.dim() == 3:  # and no features
             found.size = (pixels.shape[1], pixels.shape[2])
             if bool((pixels == pixels[:, :1, :1]).all()) and pixels[0].numel() > 1:
                 _add(found, "one colour", f"{found.name}: all {pixels[0].numel()} pixels are the same")

@@ -95,10 +95,10 @@ def _readable(task: Task, samples: Any, places: Sequence[int], subset: str) -> I
             sample = samples[place]
         except (DataError, MissingDataError):
             continue
-        image = sample.image.float() / 255 if sample.image.dtype == torch.uint8 else sample.image
+        image = _picture(task, sample.image)
         factor = _SIDE / max(image.shape[1:])
         size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[2] * factor)))
-        small = resize_image(image.expand(3, -1, -1) if len(image) == 1 else image[:3], size).clamp(0, 1)
+        small = resize_image(image, size).clamp(0, 1)
         draw = getattr(task, "draw_labels", None)
         if draw is not None:
             mask = None if subset == "unlabelled" else sample.mask
@@ -107,6 +107,14 @@ def _readable(task: Task, samples: Any, places: Sequence[int], subset: str) -> I
             label = None if subset == "unlabelled" else sample.label
             name = task.class_names[label] if label is not None and label >= 0 else ""
             yield name or sample.name, _shown(small)
+
+
+def _picture(task: Task, image: Tensor) -> Tensor:
+    """An image of the source as one to look at, ``(3, H, W)`` in [0, 1]."""
+    if hasattr(task, "picture"):
+        return task.picture(image)  # type: ignore[no-any-return]
+    image = image.float() / 255 if image.dtype == torch.uint8 else image
+    return image.expand(3, -1, -1) if len(image) == 1 else image[:3]
 
 
 def _pair(image: Tensor, colours: Tensor) -> np.ndarray:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from residual_ssl.commands.own_data.segmentation import NOTHING_HELD_OUT, Described, below
+from residual_ssl.commands.own_data.segmentation import NOTHING_HELD_OUT, Described, below, normal
 from residual_ssl.commands.own_data.sizes import (
     batches,
     classification_settings,
+    image_channels,
     image_sizes,
     middle_size,
     pretrained_hint,
@@ -39,12 +40,12 @@ def described_classes(
     A folder with the folders ``train`` and ``val`` (or ``valid``, ``validation``, ``test``), each of class folders, is
     taken for what it looks like unless ``given`` says that the user chose the validation set.
     """
-    top = Path(images).expanduser().absolute()
+    top = normal(images)
     there = _folders(top, images)
     if _TRAIN in there and not given and (of_validation := [name for name in _VALIDATION if name in there]):
         images, validation = os.path.join(images, _TRAIN), os.path.join(images, of_validation[0])
         top, there = top / _TRAIN, _folders(top / _TRAIN, images)
-    folders = [top, *(Path(f).expanduser().absolute() for f in (validation, unlabelled) if isinstance(f, str))]
+    folders = [top, *(normal(f) for f in (validation, unlabelled) if isinstance(f, str))]
     root = Path(os.path.commonpath(folders))
     names = list(classes) or [name for name in there if Path(name) != _inside(top, unlabelled)]
     if len(names) < 2:
@@ -89,13 +90,15 @@ def described_classes(
     sizes = image_sizes([samples.files(index)[0] for index in range(len(samples))])
     if not sizes:
         raise DataError(f"images: none of the {len(samples)} files in {images} can be read as an image")
-    dataset |= classification_settings(sizes)
+    channels, channels_remark = image_channels([samples.files(index)[0] for index in range(len(samples))])
+    dataset |= classification_settings(sizes) | channels
     count = labelled if isinstance(labelled, int) else len(taken) or left
     height, width = middle_size(sizes)
     shares = ", ".join(f"{name} {len(by_class[number])}" for number, name in enumerate(names[:_SHOWN]))
     remarks = [
         ("images", f"{len(samples)} in {images}: {shares}{' …' if len(names) > _SHOWN else ''}; {measured}"),
         ("size", f"{height}×{width} (height×width, median), resized to {dataset['size']}"),
+        *channels_remark,
         *pretrained_hint(sizes),
     ]
     return Described(dataset, batches(count, len(samples)), lists, remarks)
@@ -132,5 +135,5 @@ def _folders(folder: Path, given: str) -> list[str]:
 
 def _inside(top: Path, unlabelled: str | None) -> Path | None:
     """The name of the folder of unlabelled images, where it lies among the classes."""
-    path = None if unlabelled is None else Path(unlabelled).expanduser().absolute()
+    path = None if unlabelled is None else normal(unlabelled)
     return Path(path.name) if path is not None and path.parent == top else None

@@ -11,6 +11,7 @@ from typing import Any
 from residual_ssl.commands.own_data.masks import mask_ids, mask_paths, named_classes
 from residual_ssl.commands.own_data.sizes import (
     batches,
+    image_channels,
     image_sizes,
     middle_size,
     pretrained_hint,
@@ -57,7 +58,7 @@ def described_masks(
         )
     folders = [images, masks, *(f for f in (validation_masks, unlabelled) if f is not None)]
     folders += [validation] if isinstance(validation, str) else []
-    places = [Path(folder).expanduser().absolute() for folder in folders]
+    places = [normal(folder) for folder in folders]
     root = Path(os.path.commonpath(places))
     root = root.parent if root in places else root
     train = {"images": below(root, images), "masks": below(root, masks)}
@@ -107,13 +108,15 @@ def described_masks(
         dataset["palette"] = [ids.colours[name][0] for name in named_classes(classes)]
     if ids.label_map is not None:
         dataset["label_map"] = ids.label_map
-    dataset |= segmentation_settings(sizes)
+    channels, channels_remark = image_channels(list(pairs))
+    dataset |= segmentation_settings(sizes) | channels
     height, width = middle_size(sizes)
     pool = len(pairs) - len(with_mask) + left - count
     crop = "×".join(map(str, dataset["geometry"]["crop"]))
     remarks = [
         ("images", f"{len(pairs)} in {images}, {len(with_mask)} of them with a mask; {measured}"),
         ("size", f"{height}×{width} (height×width, median), crops of {crop}"),
+        *channels_remark,
         *([("masks", ids.remark)] if ids.remark else []),
         *pretrained_hint(sizes),
     ]
@@ -125,4 +128,9 @@ NOTHING_HELD_OUT = "none to measure on: label fewer, or give --validation FOLDER
 
 def below(root: Path, folder: str) -> str:
     """A folder relative to the root."""
-    return Path(os.path.relpath(Path(folder).expanduser().absolute(), root)).as_posix()
+    return Path(os.path.relpath(normal(folder), root)).as_posix()
+
+
+def normal(folder: str) -> Path:
+    """The absolute path of a folder, without ``..``."""
+    return Path(os.path.abspath(Path(folder).expanduser()))

@@ -7,9 +7,8 @@ from pathlib import Path
 from statistics import median_low
 from typing import Any
 
-from PIL import Image
-
-from residual_ssl.data.images import exif_orientation
+from residual_ssl.data.channels import layout_of
+from residual_ssl.errors import DataError, MissingPackageError
 
 _LOOKED_AT = 200
 _CROP = 321  # of the papers, on images of about 500 pixels
@@ -31,12 +30,39 @@ def image_sizes(files: Sequence[Path], most: int = _LOOKED_AT) -> list[tuple[int
     found = []
     for file in files[:: -(-len(files) // most) or 1]:
         try:
-            with Image.open(file) as image:
-                width, height = image.size
+            layout = layout_of(file)
+        except MissingPackageError:
+            raise
         except Exception:  # whatever a damaged file makes of a decoder
             continue
-        found.append((width, height) if exif_orientation(file) >= 5 else (height, width))
+        found.append((layout.height, layout.width))
     return found
+
+
+def image_channels(files: Sequence[Path], most: int = _LOOKED_AT) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Settings of a data set whose images are not RGB of 8 bits, and what to say of it; empty where they are.
+
+    Raises:
+        DataError: images of different numbers of channels.
+        MissingPackageError: a file that needs a package that is not installed.
+    """
+    seen: dict[tuple[int, bool], Path] = {}
+    for file in files[:: -(-len(files) // most) or 1]:
+        try:
+            layout = layout_of(file)
+        except DataError:  # whoever reads it says what is wrong
+            continue
+        seen.setdefault((layout.channels, layout.plain), file)
+    counts = {channels for channels, plain in seen if not plain}
+    if not counts:
+        return {}, []
+    if len({channels for channels, _ in seen}) > 1:
+        shown = ", ".join(f"{path.name} {channels}" for (channels, _), path in seen.items())
+        raise DataError(f"images: files of different numbers of channels ({shown}); keep those of one kind apart")
+    number = counts.pop()
+    said = f"{number} of more than 8 bits" if number in (1, 3) else f"{number}"
+    remark = f"{said}; their range, mean and deviation come from the training images"
+    return {"channels": number}, [("channels", remark)]
 
 
 def middle_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from residual_ssl.data.classification.class_ids import class_ids
 from residual_ssl.data.classification.classified import ClassifiedSample
-from residual_ssl.data.images import read_image
+from residual_ssl.data.reading import PHOTOGRAPHS, ImageReading
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
 from residual_ssl.data.splits.lists import ListEntry, few, read_list, read_names
 from residual_ssl.errors import DataError, MissingDataError
@@ -28,6 +28,7 @@ class ClassFolders:
 
         leave_out: a text file of images to leave out, by their paths below ``root``, one a line: as
             ``residual-ssl doctor`` writes it.
+        reading: how files become images; whole ones.
 
     Raises:
         MissingDataError: a folder or a list that is not there.
@@ -48,8 +49,10 @@ class ClassFolders:
         *,
         listed: str | Path | None = None,
         leave_out: str | Path | None = None,
+        reading: ImageReading = PHOTOGRAPHS,
     ) -> None:
         self._root = Path(root)
+        self._reading = reading
         self._names: list[str] = []
         self.labels: tuple[int | None, ...] = ()
         if folder is None:
@@ -67,7 +70,7 @@ class ClassFolders:
 
     def __getitem__(self, index: int, /) -> ClassifiedSample:
         name = self._names[index]
-        return ClassifiedSample(read_image(self._root / name), self.labels[index], name)
+        return ClassifiedSample(self._reading.image(self._root / name), self.labels[index], name)
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(self._names[index], None)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from residual_ssl.data.classification.classified import ClassifiedSample
-from residual_ssl.data.images import read_image
+from residual_ssl.data.reading import PHOTOGRAPHS, ImageReading
 from residual_ssl.data.segmentation.listing import IMAGE_SUFFIXES
 from residual_ssl.data.splits.lists import ListEntry, read_names
 from residual_ssl.errors import DataError, MissingDataError
@@ -20,6 +20,7 @@ class UnlabelledFolder:
         folder: below ``root``; None for no images.
         leave_out: a text file of images to leave out, by their paths below ``root``, one a line: as
             ``residual-ssl doctor`` writes it.
+        reading: how files become images; whole ones.
 
     Raises:
         MissingDataError: a folder or a list that is not there.
@@ -30,8 +31,16 @@ class UnlabelledFolder:
         0
     """
 
-    def __init__(self, root: str | Path, folder: str | None, *, leave_out: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        folder: str | None,
+        *,
+        leave_out: str | Path | None = None,
+        reading: ImageReading = PHOTOGRAPHS,
+    ) -> None:
         self._root = Path(root)
+        self._reading = reading
         left_out = frozenset() if leave_out is None else read_names(leave_out)
         names = [] if folder is None else _found(self._root, folder)
         self._names = [name for name in names if name not in left_out]
@@ -42,7 +51,7 @@ class UnlabelledFolder:
 
     def __getitem__(self, index: int, /) -> ClassifiedSample:
         name = self._names[index]
-        return ClassifiedSample(read_image(self._root / name), None, name)
+        return ClassifiedSample(self._reading.image(self._root / name), None, name)
 
     def entry(self, index: int, /) -> ListEntry:
         return ListEntry(self._names[index], None)

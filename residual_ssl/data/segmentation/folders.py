@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
+from residual_ssl.data.reading import PHOTOGRAPHS, ImageReading
 from residual_ssl.data.segmentation.folder_samples import FolderSamples
 from residual_ssl.data.segmentation.listing import FolderPair, Pairs
 from residual_ssl.data.segmentation.mask_colours import Colours, MaskColours
@@ -47,6 +49,7 @@ class ImageFolders:
             without a label, see :class:`MaskColours`. None for masks of ids.
         leave_out: a text file of images that are in no subset, by their paths below ``root``, one a line, whether they
             are still there or not: as ``residual-ssl doctor`` writes it.
+        reading: how files become images; where it divides them into windows or slices, lists and numbers are of files.
         seed: of the draw.
 
     Lists are looked for below ``root``, then in the working directory.
@@ -86,6 +89,7 @@ class ImageFolders:
         mask_paths: Mapping[str, str] | None = None,
         mask_colours: Colours | None = None,
         leave_out: str | Path | None = None,
+        reading: ImageReading = PHOTOGRAPHS,
         seed: int = 0,
     ) -> None:
         listed = labelled if isinstance(labelled, (str, Path)) and labelled != "all" else None
@@ -138,9 +142,10 @@ class ImageFolders:
         if not unlabelled_truth:
             unlabelled_pairs = dict.fromkeys(unlabelled_pairs)
         colours = None if mask_colours is None else MaskColours(mask_colours, spec)
-        self.labelled = FolderSamples(labelled_pairs, spec, self.root, colours=colours)
-        self.unlabelled = FolderSamples(unlabelled_pairs, spec, self.root, colours=colours, outside=True)
-        self.validation = FolderSamples(validation_pairs, spec, self.root, colours=colours)
+        made = partial(FolderSamples, spec=spec, root=self.root, colours=colours, reading=reading)
+        self.labelled = made(labelled_pairs)
+        self.unlabelled = made(unlabelled_pairs, outside=True)
+        self.validation = made(validation_pairs)
 
     def _scan(self, folders: Folders) -> FolderPair:
         found = FolderPair.scan(self.root, folders.get("images"), folders.get("masks"), self._mask_paths)

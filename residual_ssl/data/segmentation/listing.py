@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from residual_ssl.data.channels import VOLUME_SUFFIXES
 from residual_ssl.data.splits.lists import ListEntry, few
 from residual_ssl.data.splits.spellings import composed, spellings
 from residual_ssl.errors import DataError, MissingDataError
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # without loss: a JPEG invents ids
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", *VOLUME_SUFFIXES)
+MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *VOLUME_SUFFIXES)  # without loss: a JPEG invents ids
 
 Pairs = dict[Path, Path | None]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from residual_ssl.config.settings import Settings
+from residual_ssl.engine.setup.settled import with_settled
 from residual_ssl.errors import CheckpointError, ConfigError, ResidualSSLWarning
 from residual_ssl.runtime import checkpoint
 
@@ -48,6 +49,7 @@ def stored_run(settings: Settings) -> dict[str, Any] | None:
         return None
     path, stored = found
     checkpoint.require_continuable(stored, path)
+    settings = with_settled(settings, stored)
     defaults = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
     old, new = _given({**defaults, **stored["config"]}), _given(asdict(settings))
     changed = sorted(key for key in {**old, **new} if key not in _FREE and old.get(key) != new.get(key))

@@ -61,6 +61,7 @@ class RunFiles:
             "optimizer": prepared.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "steps": prepared.data.steps,
+            "settled": prepared.settled,
         }
         earlier = self._last_step is not None and self._last_step != progress["step"]
         checkpoint.save(self._run_dir / LAST, content, keep_as=self._run_dir / PREVIOUS if earlier else None)

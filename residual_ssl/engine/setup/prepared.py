@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from residual_ssl.engine.setup.effective import effective_lines, effective_value
 from residual_ssl.engine.setup.label_check import check_labels
 from residual_ssl.engine.setup.network_check import check_network
 from residual_ssl.engine.setup.optimization import build_optimizer
+from residual_ssl.engine.setup.settled import settled_task
 from residual_ssl.engine.setup.training_data import TrainingData, open_training_data
 from residual_ssl.engine.setup.unreadable import ReadableSamples, SkippedSamples
 from residual_ssl.engine.step import TrainingStep
@@ -40,6 +41,8 @@ class PreparedRun:
         model, optimizer: as the accelerator wraps them.
         take_step: takes one optimiser step.
         effective: see :func:`residual_ssl.engine.setup.effective.effective_values`.
+        settled: what was given where the settings hold what followed from the data, by its path, see
+            :meth:`residual_ssl.Task.settled`.
     """
 
     settings: Settings
@@ -51,6 +54,7 @@ class PreparedRun:
     optimizer: torch.optim.Optimizer
     take_step: TrainingStep
     effective: dict[str, Any]
+    settled: dict[str, Any] = field(default_factory=dict)
 
     @property
     def student(self) -> nn.Module:
@@ -90,7 +94,7 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
     """
     check_trackers(settings.trackers)
     accelerator = accelerator_for(settings)
-    task: Task = build(settings.task, "task")
+    settings, task, settled = settled_task(settings, stored)
     torch.manual_seed(settings.seed)
     algorithm: Algorithm = build(settings.algorithm, "algorithm")
     model = algorithm.build_model(task)
@@ -130,4 +134,4 @@ def prepare(settings: Settings, stored: Mapping[str, Any] | None = None) -> Prep
         data = replace(data, unlabelled=algorithm.chosen_unlabelled(task, data.unlabelled))
     model, optimizer = accelerator.prepare(model, optimizer)
     step = TrainingStep(settings, task, algorithm, accelerator, model, optimizer, data.steps, rates)
-    return PreparedRun(settings, accelerator, task, algorithm, data, model, optimizer, step, effective)
+    return PreparedRun(settings, accelerator, task, algorithm, data, model, optimizer, step, effective, settled)

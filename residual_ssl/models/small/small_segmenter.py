@@ -28,6 +28,7 @@ class SmallSegmenter(SegmentationModel):
         widths: channels of each stage, at least one; the stem has those of the first.
         blocks: residual blocks per stage, ≥ 1.
         freeze_batchnorm: keep the encoder's BatchNorm in eval mode, see :class:`SegmentationModel`.
+        in_channels: C of the images.
 
     Raises:
         InvalidInputError: no stage, a width or a number of blocks < 1.
@@ -47,18 +48,20 @@ class SmallSegmenter(SegmentationModel):
         widths: Sequence[int] = (32, 64, 128),
         blocks: int = 2,
         freeze_batchnorm: bool = False,
+        in_channels: int = 3,
     ) -> None:
         if not widths or min(widths) < 1:
             raise InvalidInputError(f"widths: got {tuple(widths)}, expected one or more numbers of channels ≥ 1")
         if blocks < 1:
             raise InvalidInputError(f"blocks: got {blocks}, expected at least 1")
         levels = [widths[0], *widths]
-        encoder = nn.Sequential(OrderedDict(stem=_convolution(3, levels[0], stride=2)))
+        encoder = nn.Sequential(OrderedDict(stem=_convolution(in_channels, levels[0], stride=2)))
         for stage, (narrow, wide) in enumerate(zip(levels, widths, strict=False), start=1):
             steps = [_ResidualBlock(narrow, wide, stride=2)]
             steps += [_ResidualBlock(wide, wide) for _ in range(blocks - 1)]
             encoder.add_module(f"stage{stage}", nn.Sequential(*steps))
         super().__init__(encoder, num_classes, freeze_batchnorm)
+        self.in_channels = in_channels
         self.decoder = nn.ModuleList(
             nn.Sequential(_convolution(high + low, low), _convolution(low, low))
             for low, high in zip(levels[-2::-1], levels[:0:-1], strict=True)

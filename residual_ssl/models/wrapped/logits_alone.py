@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from residual_ssl.errors import ConfigError
 from residual_ssl.models.encoder_decoder import EncoderDecoder
+from residual_ssl.models.segmentation_model import SegmentationModel
+from residual_ssl.models.wrapped.input_channels import RGB, adapt_channels
 
 #: Names of the logits in an output: of transformers, of torchvision.
 KEYS = ("logits", "out")
@@ -61,6 +63,9 @@ def logits_in(output: Any) -> Any:
 def built_network(factory: Callable[..., nn.Module], num_classes: int, example: Tensor) -> nn.Module:
     """The network that ``factory(num_classes=K)`` makes, as :func:`as_logits_network` gives it.
 
+    For images of other than three channels the argument ``in_channels`` is given too, where the factory has it; the
+    first convolution of other networks is changed, see :func:`adapt_channels`.
+
     Args:
         factory: any callable.
         num_classes: K.
@@ -70,18 +75,43 @@ def built_network(factory: Callable[..., nn.Module], num_classes: int, example: 
         ConfigError: a factory that takes no ``num_classes`` or needs more, or that makes no network.
     """
     name = getattr(getattr(factory, "func", factory), "__name__", repr(factory))
+    arguments = {"num_classes": num_classes}
+    channels = len(example) if example.dim() == 3 else RGB
     try:
-        inspect.signature(factory).bind(num_classes=num_classes)
+        signature = inspect.signature(factory)
+        if channels != RGB and "in_channels" in signature.parameters and "in_channels" not in _given(factory):
+            arguments["in_channels"] = channels
+        signature.bind(**arguments)
     except TypeError as error:
-        raise ConfigError(f"model: {name} is called as {name}(num_classes={num_classes}), and {error}") from error
+        listed = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        raise ConfigError(f"model: {name} is called as {name}({listed}), and {error}") from error
     except ValueError:  # a callable that does not tell its arguments
         pass
-    network = factory(num_classes=num_classes)
+    network = factory(**arguments)
     if not isinstance(network, nn.Module):
         raise ConfigError(
             f"model: {name} gives a {type(network).__name__}, expected a torch.nn.Module that maps inputs to logits"
         )
+    if channels != RGB and "in_channels" not in {**_given(factory), **arguments}:
+        adapt_channels(network, channels)
+        if isinstance(network, SegmentationModel):
+            network.in_channels = channels
     return as_logits_network(network, example, num_classes)
+
+
+def settled_model(factory: Any) -> dict[str, Any]:
+    """What a network's ``settled(**arguments)`` says of the arguments it is made with, under ``"model"``.
+
+    For :meth:`residual_ssl.Task.settled`; empty for networks that have no such function.
+    """
+    settled = getattr(getattr(factory, "func", None), "settled", None)
+    found = {} if settled is None else settled(**_given(factory))
+    return {"model": found} if found else {}
+
+
+def _given(factory: Any) -> dict[str, Any]:
+    """Arguments that a partial function holds."""
+    return dict(getattr(factory, "keywords", {}))
 
 
 @torch.no_grad()

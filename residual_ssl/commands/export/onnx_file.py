@@ -24,7 +24,7 @@ _TOLERANCE = 1e-4  # of the largest logit; float32 sums in another order stay tw
 
 @dataclass(frozen=True)
 class Exported:
-    """An ONNX file and how well onnxruntime agreed with torch on it.
+    """A file with a network, and how well what runs it agreed with torch on it.
 
     Attributes:
         path: the file; its one input is ``images``, its one output ``logits``.
@@ -32,6 +32,7 @@ class Exported:
         compared: shapes of the random inputs that were compared.
         difference: largest absolute difference of any logit.
         largest: largest absolute logit.
+        runner: what ran the file.
     """
 
     path: Path
@@ -39,12 +40,13 @@ class Exported:
     compared: tuple[tuple[int, ...], ...]
     difference: float
     largest: float
+    runner: str = "onnxruntime"
 
     def __str__(self) -> str:
         sizes = ", ".join("×".join(map(str, shape)) for shape in self.compared)
         return (
             f"{self.path}: images ({', '.join(map(str, self.shape))}), float32 in [0, 1], to logits\n"
-            f"onnxruntime agrees with torch: logits of up to {self.largest:.3g} differ by at most "
+            f"{self.runner} agrees with torch: logits of up to {self.largest:.3g} differ by at most "
             f"{self.difference:.1e} on random images of {sizes}"
         )
 
@@ -71,11 +73,8 @@ def export_onnx(
             written then.
     """
     _require_packages()
-    if not 1 <= example.dim() <= 1 + len(_AXES) or example.dtype != torch.float32:
-        raise InvalidInputError(
-            f"example: got {example.dtype} of shape {tuple(example.shape)}, expected float32 (C, *S), without a batch"
-        )
-    axes = _AXES[: example.dim() - 1]
+    check_example(example)
+    axes = spatial_axes(example)
     try:
         return _exported(network, example, Path(path), metadata or {}, axes)
     except ResidualSSLError:
@@ -88,34 +87,64 @@ def export_onnx(
 def _exported(
     network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str, object], axes: Sequence[str]
 ) -> Exported:
+    inputs, expected = tried(network, example, axes, "onnx")
+    model = _traced(network, example, axes)
+    for key, value in metadata.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, json.dumps(value)
+    found = _run(model.SerializeToString(), inputs)
+    difference, largest = checked_agreement(found, expected, "onnx", "onnxruntime")
+    with atomic_file(path, "onnx") as file:
+        file.write(model.SerializeToString())
+    shape = tuple(d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
+    return Exported(path, shape, tuple(tuple(x.shape) for x in inputs), difference, largest)
+
+
+def check_example(example: Tensor) -> None:
+    """Refuse an example that is no float32 ``(C, *S)`` of at most three spatial axes."""
+    if not 1 <= example.dim() <= 1 + len(_AXES) or example.dtype != torch.float32:
+        raise InvalidInputError(
+            f"example: got {example.dtype} of shape {tuple(example.shape)}, expected float32 (C, *S), without a batch"
+        )
+
+
+def spatial_axes(example: Tensor) -> tuple[str, ...]:
+    """Names of the spatial axes of an example ``(C, *S)``."""
+    return _AXES[: example.dim() - 1]
+
+
+def tried(network: nn.Module, example: Tensor, axes: Sequence[str], kind: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Random inputs to compare on, and the network's logits: one and three of the example's size, and another size."""
     sizes = [(1, *example.shape), (3, *example.shape)]
     if axes:
         sizes.append((2, example.shape[0], *(side + 11 + 6 * i for i, side in enumerate(example.shape[1:]))))
     inputs = [torch.rand(size, generator=torch.Generator().manual_seed(0)) for size in sizes]
     try:
         # Before tracing: what a network computes once and keeps must not be the tracer's.
-        expected = [network(x) for x in inputs]
+        return inputs, [network(x) for x in inputs]
     except Exception as error:
         raise ResidualSSLError(
-            f"onnx: {type(network).__name__} fails on inputs of {' or '.join(map(str, sizes))} ({_first_line(error)})"
+            f"{kind}: {type(network).__name__} fails on inputs of {' or '.join(map(str, sizes))} ({first_line(error)})"
         ) from error
-    model = _traced(network, example, axes)
-    for key, value in metadata.items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, json.dumps(value)
-    found = _run(model.SerializeToString(), inputs)
+
+
+def checked_agreement(
+    found: Sequence[Tensor], expected: Sequence[Tensor], kind: str, runner: str
+) -> tuple[float, float]:
+    """The largest difference of logits, and the largest logit.
+
+    Raises:
+        ResidualSSLError: a difference of more than 1e-4 of the largest logit.
+    """
     largest = max(logits.abs().max().item() for logits in expected)
     difference = max((a - b).abs().max().item() for a, b in zip(found, expected, strict=True))
     # Written so that NaN on either side is a disagreement.
     if not difference <= _TOLERANCE * largest:
         raise ResidualSSLError(
-            f"onnx: onnxruntime and torch disagree, logits of up to {largest:.3g} differ by {difference:.3g}, expected "
-            f"at most {_TOLERANCE * largest:.1e}; nothing was written. Try another version of onnxruntime"
+            f"{kind}: {runner} and torch disagree, logits of up to {largest:.3g} differ by {difference:.3g}, expected "
+            f"at most {_TOLERANCE * largest:.1e}; nothing was written. Try another version of {runner}"
         )
-    with atomic_file(path, "onnx") as file:
-        file.write(model.SerializeToString())
-    shape = tuple(d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim)
-    return Exported(path, shape, tuple(sizes), difference, largest)
+    return difference, largest
 
 
 def _traced(network: nn.Module, example: Tensor, axes: Sequence[str]) -> Any:
@@ -138,7 +167,7 @@ def _traced(network: nn.Module, example: Tensor, axes: Sequence[str]) -> Any:
             )
     except Exception as error:  # the exporter lets anything through that tracing or translation meets
         raise ResidualSSLError(
-            f"onnx: {type(network).__name__} cannot be exported ({_first_line(error)}); nothing was written"
+            f"onnx: {type(network).__name__} cannot be exported ({first_line(error)}); nothing was written"
         ) from error
     model = program.model_proto
     _rename_axes(model.graph, free_axes)
@@ -169,7 +198,7 @@ def _run(model: bytes, inputs: Sequence[Tensor]) -> list[Tensor]:
         return [torch.from_numpy(session.run(["logits"], {"images": x.numpy()})[0]) for x in inputs]
     except Exception as error:  # its exceptions have no common class
         raise ResidualSSLError(
-            f"onnx: onnxruntime cannot run the exported network ({_first_line(error)}); nothing was written"
+            f"onnx: onnxruntime cannot run the exported network ({first_line(error)}); nothing was written"
         ) from error
 
 
@@ -186,5 +215,6 @@ def _require_packages() -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what an error says."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
