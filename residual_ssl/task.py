@@ -78,6 +78,10 @@ class Task(ABC):
     def unlabelled(self, seed: int) -> Dataset[Batch]:
         """Training set without targets."""
 
+    def unlabelled_input(self, index: int) -> Tensor | None:
+        """A dataset input of the unlabelled set, not augmented, as :meth:`predict` takes it; None: not known."""
+        return None
+
     @abstractmethod
     def validation(self) -> Dataset[Batch]:
         """Validation set with targets, indexed by int, not augmented."""

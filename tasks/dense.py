@@ -94,8 +94,13 @@ class DenseTask(Task):
         return settled_model(self._model)
 
     def build_model(self) -> nn.Module:
-        network = self.around(built_network(self._model, 1 if self.one_logit else self.num_classes, self.example()))
+        classes = 1 if self.one_logit else self.num_classes
+        network = self.around(built_network(self._model, classes, self.network_example()))
         return two_class_network(network, several=False) if self.one_logit else network
+
+    def network_example(self) -> Tensor:
+        """An input of the network that the configuration names; here of the task."""
+        return self.example()
 
     def around(self, network: nn.Module) -> nn.Module:
         """What a task puts around the network that the configuration names; here nothing."""

@@ -8,11 +8,13 @@ from residual_ssl.selection import selector_classes
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "selectors.md").read_text()
-SCRIPT = runpy.run_path(str(ROOT / "docs" / "selector_tables.py"))
+SCRIPT = runpy.run_path(str(ROOT / "docs" / "scripts" / "selector_tables.py"))
 
 
 def test_the_page_is_as_the_script_writes_it() -> None:
-    assert SCRIPT["rewritten"](PAGE) == PAGE, "docs/selectors.md is out of date: run python docs/selector_tables.py"
+    assert SCRIPT["rewritten"](PAGE) == PAGE, (
+        "docs/selectors.md is out of date: run python docs/scripts/selector_tables.py"
+    )
 
 
 def test_an_edited_row_is_put_right() -> None:

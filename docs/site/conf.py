@@ -19,7 +19,13 @@ napoleon_use_ivar = True
 suppress_warnings = ["myst.header"]  # generated pages have headings of the third level below the title
 
 CONTENTS = {
-    "Start": ["docs/site/five_minutes", "docs/site/own_data", "docs/which_selector", "docs/site/faq"],
+    "Start": [
+        "docs/site/five_minutes",
+        "docs/site/own_data",
+        "docs/which_selector",
+        "docs/site/formats",
+        "docs/site/faq",
+    ],
     "Do": [
         "docs/wrapping",
         "docs/site/published_benchmark",
@@ -30,7 +36,7 @@ CONTENTS = {
         "docs/notebooks/README",
     ],
     "Understand": ["docs/convex_program", "docs/selectors", "docs/methods", "docs/diagnostics", "docs/architecture"],
-    "Trust": ["docs/reliability", "docs/benchmarks", "benchmarks/README", "SECURITY", "CHANGELOG", "CONTRIBUTING"],
+    "Trust": ["docs/reliability", "docs/benchmarks", "benchmarks/README", "CHANGELOG", "CONTRIBUTING"],
     "Look up": ["docs/site/api", "docs/glossary"],
 }
 

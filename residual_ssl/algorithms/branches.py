@@ -117,7 +117,13 @@ class InputBranch(Branch):
         target = labelled["target"]
         partners, where = self.paste(target, task.num_classes, task.ignore_index, len(inputs))
         values = None if "values" not in labelled else labelled["values"][partners]
-        pasted = task.trusted_places(where).unsqueeze(1)
+        places = task.trusted_places(where)
+        if places.dim() != inputs.dim() - 1:
+            raise ConfigError(
+                f"algorithm: {type(self.paste).__name__} cuts classes out of samples, and a point of "
+                f"{type(task).__name__} is no place of one; choose an algorithm that pastes nothing"
+            )
+        pasted = places.unsqueeze(1)
         inputs = torch.where(pasted, labelled["input"][partners], inputs)
         return inputs, [selection.with_labels(target[partners], where, values) for selection in selections]
 

@@ -39,7 +39,7 @@ def described(selector: type[Selector]) -> dict[str, str]:
     Example:
         >>> from residual_ssl import FixedThreshold
         >>> described(FixedThreshold)["Formula"]
-        '``w = 1[c ≥ τ]``, τ = .95'
+        '``w = 1[c ≥ τ]``, τ = .95, or ``w = 1[c ≥ τ_y]`` with a threshold for each class'
     """
     found = {label: " ".join(text.split()) for label, text in _PART.findall(inspect.getdoc(selector) or "")}
     missing = [label for label in PARTS if label not in found]

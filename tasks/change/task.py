@@ -14,7 +14,8 @@ from residual_ssl.data import DatasetSpec, SegmentationSource
 from residual_ssl.diagnostics.unsupervised import criteria_apart
 from residual_ssl.errors import ConfigError
 from residual_ssl.losses import labelled_cross_entropy
-from residual_ssl.models import EncoderDecoder, FeatureDifference
+from residual_ssl.models import EncoderDecoder, FeatureDifference, adapt_channels
+from residual_ssl.models.wrapped.input_channels import RGB
 from residual_ssl.selection import Selection
 from residual_ssl.tasks.change.pair_folders import read_pair
 from residual_ssl.tasks.dense import dice
@@ -89,8 +90,14 @@ class ChangeTask(SegmentationTask):
         )
         self.second = second
 
+    def network_example(self) -> Tensor:
+        return self.example()[:RGB]
+
     def around(self, network: nn.Module) -> nn.Module:
-        return FeatureDifference(network) if isinstance(network, EncoderDecoder) else network
+        if isinstance(network, EncoderDecoder):
+            return FeatureDifference(network)
+        adapt_channels(network, 2 * RGB)  # without features to compare it sees both images on each other
+        return network
 
     def read(self, path: Path) -> Tensor:
         return read_pair(path, self.second).float() / 255

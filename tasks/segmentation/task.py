@@ -123,6 +123,9 @@ class SegmentationTask(DenseTask):
             made = partial(scaled_entries, made, self.images)
         return TrainingSamples(samples, made, seed, labelled=labelled)
 
+    def unlabelled_input(self, index: int) -> Tensor | None:
+        return as_input(self.images.scaled(self.source.unlabelled[index].image))
+
     def validation(self) -> Dataset[Batch]:
         made = partial(evaluation_entries, crop=self.inference.center_crop)
         if self.images.channels is not None:

@@ -1,4 +1,4 @@
-"""Exports of annotation tools become masks: by themselves, or by the commands of docs/formats.md."""
+"""Exports of annotation tools become masks: by themselves, or by the commands of docs/site/formats.md."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from residual_ssl.data import read_mask, write_coco_masks
 
 pytest.importorskip("pycocotools")
 DATUM = shutil.which("datum")
-PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
+PAGE = Path(__file__).parents[2] / "docs" / "site" / "formats.md"
 
 
 def assert_masks_are_the_boxes(annotations: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ def test_commands_options_and_choices_of_options_are_offered() -> None:
     assert offered("pr") == ["predict"]
     assert "train" in offered("")
     assert offered("train", "--print") == ["--print-config"]
-    assert offered("predict", "run", "--format", "") == ["onnx", "png"]
+    assert offered("predict", "run", "--format", "") == ["onnx", "png", "pt2"]
     assert offered("list", "opt") == ["optimizers"]
 
 

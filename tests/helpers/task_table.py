@@ -18,13 +18,25 @@ TASKS: dict[str, tuple[str, ...]] = {
         *("experiment=volumes", *_SCENES, "dataset.source.size=[8,16,24]", "dataset.patches.size=[4,16,16]"),
         "model.widths=[4,8]",
     ),
+    "labels": (
+        *(
+            "experiment=digits_multi_label",
+            "model.widths=[8,16]",
+            "dataset.source.source.size=32",
+            "dataset.weak.size=32",
+        ),
+        *(f"dataset.source.source.{name}=4" for name in ("labelled", "unlabelled", "validation")),
+    ),
+    "regression": ("experiment=regression",),
     "detection": (
         *("experiment=detection_digits", *_SCENES, "dataset.source.size=32", "dataset.geometry.crop=32"),
         *("model.widths=[8,16]", "model.channels=32", "model.convolutions=1"),
     ),
 }
 #: Where points are whole samples, and where they are pixels with a class each.
-WHOLE, PIXELS = ("classification", "rows"), ("segmentation",)
+WHOLE, PIXELS = ("classification", "rows", "regression"), ("segmentation",)
+#: Whose inputs are features to judge by.
+ROWS = ("rows", "regression")
 
 
 def composed(task: str, algorithm: str) -> dict[str, Any]:

@@ -172,13 +172,13 @@ def test_start_outside_the_batch_is_an_error(model, images, first):
         model(images, nn.Identity(), start=first)
 
 
-def test_one_class_is_an_error():
-    class OneClass(ThreeLevels):
+def test_no_class_is_an_error():
+    class NoClass(ThreeLevels):
         def __init__(self):
-            SegmentationModel.__init__(self, nn.Conv2d(3, 6, 1), num_classes=1)
+            SegmentationModel.__init__(self, nn.Conv2d(3, 6, 1), num_classes=0)
 
-    with pytest.raises(InvalidInputError, match="num_classes: got 1"):
-        OneClass()
+    with pytest.raises(InvalidInputError, match="num_classes: got 0"):
+        NoClass()
 
 
 def test_a_model_without_decode_cannot_be_built():

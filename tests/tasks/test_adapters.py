@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "methods.md").read_text()
-SCRIPT = runpy.run_path(str(ROOT / "docs" / "task_tables.py"))
+SCRIPT = runpy.run_path(str(ROOT / "docs" / "scripts" / "task_tables.py"))
 # Kinds of tasks, of which nothing below them may know.
 WORDS = ("detection", "keypoint", "segmentation", "classification", "adaptation")
 # A network that gives one feature vector a sample, and scikit-learn's check of labels.
@@ -15,7 +15,7 @@ ALLOWED = ("ClassificationModel", "classification_model", "check_classification_
 
 
 def test_the_page_is_as_the_script_writes_it() -> None:
-    assert SCRIPT["rewritten"](PAGE) == PAGE, "docs/methods.md is out of date: run python docs/task_tables.py"
+    assert SCRIPT["rewritten"](PAGE) == PAGE, "docs/methods.md is out of date: run python docs/scripts/task_tables.py"
     edited = PAGE.replace(
         "| [`DetectionTask`](../tasks/detection/task.py) | ", "| [`Detector`](../tasks/detection/task.py) | "
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.task_table import PIXELS, TASKS, WHOLE, composed
+from helpers.task_table import PIXELS, ROWS, TASKS, WHOLE, composed
 from torch.utils.data import default_collate
 
 from residual_ssl.config.components import build
@@ -36,17 +36,19 @@ SAMPLE = random.Random(0).sample(COMBINATIONS, _SAMPLED)
 def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) -> str | None:
     """What a combination that makes no sense is refused with; None for one that must work."""
     settings = config["algorithm"]
-    if algorithm in ("dann", "cdan") and task not in WHOLE:
+    if algorithm in ("dann", "cdan") and task not in ("classification", "rows"):
         return "tells domains apart by one feature vector a sample"
     if task == "detection" and settings.get("auxiliary"):
         return "whose network predicts values beside classes"
+    if task == "labels" and settings.get("auxiliary"):
+        return "no linear layer or convolution with 2 outputs"
     if algorithm == "early_learning" and task not in WHOLE:
         return "targets 'memory' for points that are places"
     if settings.get("selector") is None:  # the algorithm asks for none
         return None
     kind = build(compose_choice("selector", selector), "selector")
     evidence = kind.needs.evidence
-    if kind.needs.pool and task != "rows" and not settings["_target_"].endswith("CrossSupervision"):
+    if kind.needs.pool and task not in ROWS and not settings["_target_"].endswith("CrossSupervision"):
         return "features of the inputs"
     if settings["_target_"].endswith("CrossSupervision"):
         return "cross supervision has two predictions and nothing else" if set(evidence) - {"second"} else None
@@ -56,9 +58,9 @@ def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) ->
         return "labels that residual-ssl label stored"
     if "second" in evidence and (settings.get("ema_decay") is None or settings.get("ema_teaches") is False):
         return "a second prediction beside the teacher's"
-    if "features" in evidence and task != "rows":
+    if "features" in evidence and task not in ROWS:
         return "features of the inputs"
-    if algorithm == "dacs" and task in WHOLE:
+    if algorithm == "dacs" and task in (*WHOLE, "labels"):
         return "ClassMix cuts classes out of samples"
     return None
 

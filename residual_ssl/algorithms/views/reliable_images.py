@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from residual_ssl.algorithms.branches import Branch
 from residual_ssl.algorithms.consistency import ConsistencyAlgorithm
+from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.errors import ConfigError, DataError, MissingDataError
 from residual_ssl.runtime.arguments import Index, PositiveShare, checked
 from residual_ssl.selection import Selector
@@ -35,8 +36,8 @@ class ReliableImages(ConsistencyAlgorithm):
     Raises:
         ConfigError: fewer than two checkpoints.
 
-    Source: ST++, arXiv 2106.05095, §3.3. Images are ranked as the training set draws them once, under weak
-    augmentation, where ST++ ranks them as they are.
+    Source: ST++, arXiv 2106.05095, §3.3. Images are ranked as they are; of a task that knows its unlabelled inputs
+    under weak augmentation alone, as the training set draws them once.
     """
 
     @checked
@@ -65,20 +66,18 @@ class ReliableImages(ConsistencyAlgorithm):
 
     def _stability(self, task: Task, unlabelled: Any, index: int) -> float:
         """Of one image; below all others where it cannot be read."""
-        assert self.teacher is not None
+        assert isinstance(self.teacher, FrozenTeacher)
         try:
-            sample = unlabelled[index, index]
+            x = task.unlabelled_input(index)
+            sample = {"input": x} if x is not None else unlabelled[index, index]
         except (DataError, MissingDataError):
             return -1.0
         device = next(self.teacher.parameters()).device
-        x = task.view(sample["input"].unsqueeze(0).to(device), "plain")
-        last, earlier = judged_points(self.teacher(x)), self.teacher.earlier(x)
-        assert earlier is not None
-        labels = torch.stack([judged_points(logits).label for logits in earlier])
-        valid = last.valid
-        if "valid" in sample:
-            valid = valid & sample["valid"].unsqueeze(0).to(device)
-        return image_stability(last.label, labels, valid, task.num_classes, self.background).item()
+        inputs = sample["input"].unsqueeze(0).to(device)
+        valid = sample["valid"].unsqueeze(0).to(device) if "valid" in sample else None
+        *earlier, last = (judged_points(task.predict(network, inputs), valid) for network in self.teacher.networks)
+        labels = torch.stack([points.label for points in earlier])
+        return image_stability(last.label, labels, last.valid, task.num_classes, self.background).item()
 
 
 class ChosenSamples(Dataset[Batch]):

@@ -38,21 +38,23 @@ class FixedThreshold(Selector):
         tensor([ True, False])
     """
 
-    by_class: Tensor
+    by_class: Tensor | None
 
     @checked
     def __init__(self, threshold: Shares = 0.95) -> None:
         super().__init__()
         self.threshold = threshold if isinstance(threshold, int | float) else tuple(threshold)
-        by_class = [] if isinstance(self.threshold, int | float) else list(self.threshold)
-        self.register_buffer("by_class", torch.tensor(by_class, dtype=torch.float64), persistent=False)
+        one = isinstance(self.threshold, int | float)
+        by_class = None if one else torch.tensor(self.threshold, dtype=torch.float64)
+        self.register_buffer("by_class", by_class, persistent=False)
 
     def judge(self, points: JudgedPoints, logits: Tensor) -> Selection:
         if isinstance(self.threshold, int | float):
             return self.select(points, points.confidence >= self.threshold)
-        if len(self.threshold) != logits.shape[1]:
+        assert self.by_class is not None
+        if len(self.by_class) != logits.shape[1]:
             raise InvalidInputError(
-                f"threshold: got {len(self.threshold)} thresholds for {logits.shape[1]} classes; give one for each, or "
+                f"threshold: got {len(self.by_class)} thresholds for {logits.shape[1]} classes; give one for each, or "
                 "one for all"
             )
         return self.select(points, points.confidence >= self.by_class.to(points.confidence.dtype)[points.label])

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from helpers.tiny_runs import tiny_config
-from torch import Tensor
+from torch import Tensor, nn
 
 from residual_ssl import train
 from residual_ssl.algorithms import InputBranch, ReliableImages
-from residual_ssl.algorithms.teacher import Teacher
+from residual_ssl.algorithms.frozen_teacher import FrozenTeacher
 from residual_ssl.errors import ConfigError, DataError
 from residual_ssl.selection import TrustAll
 
@@ -30,29 +30,32 @@ def mean_iou(first: list[int], second: list[int], without: int | None = None) ->
     return sum(values) / len(values)
 
 
-class Known(Teacher):
-    """Predicts the labels above; the input is the number of the image."""
+class Known(nn.Module):
+    """Predicts some labels; the input is the number of the image."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: list[list[int]] = LAST) -> None:
         super().__init__()
-        self.place = torch.nn.Parameter(torch.zeros(()))
+        self.labels = torch.tensor(labels)
+        self.place = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._logits(LAST, x)
-
-    def earlier(self, x: Tensor) -> Tensor:
-        return torch.stack([self._logits(FIRST, x), self._logits(SECOND, x)])
-
-    def _logits(self, labels: list[list[int]], x: Tensor) -> Tensor:
-        return 9.0 * torch.nn.functional.one_hot(torch.tensor(labels)[x[:, 0].long()], 3).movedim(-1, 1)
+        return 9.0 * nn.functional.one_hot(self.labels[x[:, 0].long()], 3).movedim(-1, 1)
 
 
 class Task:
+    """Knows its inputs as the pool draws them, and where ``apart`` is set as they are: the next image."""
+
     num_classes = 3
 
-    def view(self, inputs: Tensor, kind: str) -> Tensor:
-        assert kind == "plain"
-        return inputs
+    def __init__(self, apart: bool = False) -> None:
+        self.apart = apart
+
+    def unlabelled_input(self, index: int) -> Tensor | None:
+        return torch.tensor([float((index + 1) % 5)]) if self.apart else None
+
+    def predict(self, model: nn.Module, inputs: Tensor) -> Tensor:
+        found: Tensor = model(inputs)
+        return found
 
 
 class Pool:
@@ -65,7 +68,8 @@ class Pool:
 
 def made(**settings: Any) -> ReliableImages:
     algorithm = ReliableImages(TrustAll(), {"strong": InputBranch(1.0)}, ["1.pt", "2.pt", "3.pt"], **settings)
-    algorithm.teacher = Known()
+    algorithm.teacher = FrozenTeacher(Known(), ["1.pt", "2.pt", "3.pt"])
+    algorithm.teacher.networks = nn.ModuleList(map(Known, (FIRST, SECOND, LAST)))
     return algorithm
 
 
@@ -81,6 +85,13 @@ def test_the_whole_set_is_ranked_and_the_first_share_is_kept(background: int | N
     kept: Any = made(share=0.6, background=background).chosen_unlabelled(task, pool)
     assert [int(kept[i, 7]["input"]) for i in range(len(kept))] == expected
     assert kept[0, 7]["draw"] == 7
+
+
+def test_images_are_ranked_as_they_are_where_the_task_knows_that() -> None:
+    pool: Any = Pool()
+    drawn, apart = (made(share=1.0).chosen_unlabelled(task, pool).places for task in (Task(), Task(apart=True)))  # type: ignore[attr-defined,arg-type]
+    assert apart[0] == (drawn[0] - 1) % 5
+    assert apart != drawn
 
 
 def test_an_image_that_cannot_be_read_ranks_last() -> None:

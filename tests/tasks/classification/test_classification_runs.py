@@ -28,7 +28,8 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 OF_MASKS = ("bcp", "dacs", "daformer", "mic")
 ALGORITHMS = sorted(path.stem for path in (CONFIGS / "algorithm").glob("*.yaml") if path.stem not in OF_MASKS)
 # Their evidence is not FixMatch's: another network, an earlier state, a teacher beside the student.
-ELSEWHERE = {"agreement", "dmt", "prevmatch", "ucc"}
+# And the points of one are labels that do not exclude each other.
+ELSEWHERE = {"agreement", "dmt", "per_label", "prevmatch", "ucc"}
 SELECTORS = sorted(path.stem for path in (CONFIGS / "selector").glob("*.yaml") if path.stem not in ELSEWHERE)
 
 

@@ -1,4 +1,4 @@
-"""Writes the table of adapters in docs/methods.md, with their lines of code: python docs/task_tables.py"""
+"""Writes the table of adapters in docs/methods.md, with their lines of code: python docs/scripts/task_tables.py"""
 
 import ast
 import io
@@ -6,9 +6,9 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PAGE = Path(__file__).with_name("methods.md")
-FIRST = "<!-- Written by: python docs/task_tables.py -->\n"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "methods.md"
+FIRST = "<!-- Written by: python docs/scripts/task_tables.py -->\n"
 LAST = "<!-- Up to here. -->\n"
 _LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
 

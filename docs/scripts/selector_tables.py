@@ -1,4 +1,4 @@
-"""Writes the tables of docs/selectors.md from the docstrings of the selectors: python docs/selector_tables.py"""
+"""Writes the tables of docs/selectors.md from the selectors' docstrings: python docs/scripts/selector_tables.py"""
 
 import re
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import yaml
 
 from residual_ssl.selection import Selector, described, selector_classes
 
-PAGE = Path(__file__).with_name("selectors.md")
-CONFIGS = Path(__file__).parents[1] / "configs" / "selector"
-MARK = "<!-- From here on written by: python docs/selector_tables.py -->\n"
+PAGE = Path(__file__).parents[1] / "selectors.md"
+CONFIGS = Path(__file__).parents[2] / "configs" / "selector"
+MARK = "<!-- From here on written by: python docs/scripts/selector_tables.py -->\n"
 COLUMNS = ("Selector", "Formula", "State", "Cost", "Use", "Source", "`selector=`")
 GROUPS = {
     "nothing": "From the prediction alone",

@@ -1,4 +1,4 @@
-"""Draws the figures of the guides from a finished run: python docs/images/figures.py runs/demo/csl"""
+"""Draws the figures of the guides from a finished run: python docs/scripts/figures.py runs/demo/csl"""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ def main(run: Path) -> None:
     judged = judged_samples(finished, selector)
     assert judged is not None
     figure = plane(judged, selector.partition(judged.logits, judged.selection.valid), finished.task.ignore_index)
-    figure.savefig(Path(__file__).parent / "plane.png", dpi=90)
+    figure.savefig(Path(__file__).parents[1] / "images" / "plane.png", dpi=90)
 
 
 if __name__ == "__main__":
