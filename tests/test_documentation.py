@@ -107,7 +107,8 @@ def test_every_notebook_is_tested_and_listed() -> None:
 
 def test_every_page_is_in_the_contents_of_the_site() -> None:
     listed = {page for pages in runpy.run_path(str(ROOT / "docs/site/conf.py"))["CONTENTS"].values() for page in pages}
-    found = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"]
+    further = ("benchmarks/README.md", "examples/README.md", ".github/SECURITY.md")
+    found = [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / name for name in further)]
     assert listed | {"README"} == {page.relative_to(ROOT).with_suffix("").as_posix() for page in found}
 
 

@@ -9,7 +9,8 @@ html_theme = "furo"
 html_title = "residual_ssl"
 root_doc = "README"
 include_patterns = ["*.md", "docs/**.md", "docs/**/*.md", "benchmarks/README.md", "benchmarks/results/*.md"]
-exclude_patterns = [".*", ".*/**", "build/**", "runs/**", "**/node_modules"]
+include_patterns += ["examples/*.md", "examples/*/README.md", ".github/SECURITY.md"]
+exclude_patterns = [".venv*/**", ".*_cache/**", ".hypothesis/**", "build/**", "runs/**", "**/node_modules"]
 html_additional_pages = {"index": "to_readme.html"}
 templates_path = ["templates"]
 myst_heading_anchors = 4
@@ -31,12 +32,20 @@ CONTENTS = {
         "docs/site/published_benchmark",
         "docs/site/fewer_gpus",
         "docs/site/adding",
+        "examples/README",
         "docs/tasks",
         "docs/pools",
         "docs/notebooks/README",
     ],
     "Understand": ["docs/convex_program", "docs/selectors", "docs/methods", "docs/diagnostics", "docs/architecture"],
-    "Trust": ["docs/reliability", "docs/benchmarks", "benchmarks/README", "CHANGELOG", "CONTRIBUTING"],
+    "Trust": [
+        "docs/reliability",
+        "docs/benchmarks",
+        "benchmarks/README",
+        ".github/SECURITY",
+        "CHANGELOG",
+        "CONTRIBUTING",
+    ],
     "Look up": ["docs/site/api", "docs/glossary"],
 }
 
@@ -48,6 +57,8 @@ def add_contents(app: Any, name: str, source: list[str]) -> None:
     if name == "benchmarks/README":
         results = sorted(Path(app.srcdir, "benchmarks", "results").glob("*.md"))
         source[0] += tree([f"benchmarks/results/{path.stem}" for path in results], "Results")
+    if name == "examples/README":
+        source[0] += tree(["examples/keypoints/README", "examples/series/README"], "Examples")
 
 
 def tree(pages: list[str], caption: str) -> str:
