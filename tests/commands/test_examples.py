@@ -44,7 +44,7 @@ def python(site: Path, *arguments: str, cwd: Path) -> str:
 def test_there_are_examples_and_the_page_lists_them() -> None:
     assert NAMES
     page = (EXAMPLES / "README.md").read_text()
-    assert all(f"]({name})" in page for name in NAMES)
+    assert all(f"]({name}/README.md)" in page for name in NAMES)
 
 
 def test_their_choices_are_listed_like_any_other(site: Path) -> None:
