@@ -40,10 +40,11 @@ def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) ->
         return "tells domains apart by one feature vector a sample"
     if task == "detection" and settings.get("auxiliary"):
         return "whose network predicts values beside classes"
-    if task == "labels" and settings.get("auxiliary"):
-        return "no linear layer or convolution with 2 outputs"
-    if algorithm == "early_learning" and task not in WHOLE:
-        return "targets 'memory' for points that are places"
+    heads = algorithm in ("dac", "dst", "iomatch", "openmatch", "ssb")
+    if heads and task in ("labels", "regression"):  # whose logits are made of fewer outputs
+        return "has no linear layer or convolution with"
+    if algorithm in ("corrmatch_propagation", "u2pl_contrast") and task in ("labels", "detection"):
+        return "is no place of its input"
     if settings.get("selector") is None:  # the algorithm asks for none
         return None
     kind = build(compose_choice("selector", selector), "selector")
@@ -62,6 +63,8 @@ def refusal(task: str, algorithm: str, selector: str, config: dict[str, Any]) ->
         return "features of the inputs"
     if algorithm == "dacs" and task in (*WHOLE, "labels"):
         return "ClassMix cuts classes out of samples"
+    if algorithm == "early_learning" and task not in WHOLE:
+        return "targets 'memory' for points that are places"
     return None
 
 

@@ -41,7 +41,7 @@ class AuxiliaryLosses(nn.ModuleDict):
 
     def network(self, network: nn.Module, num_classes: int) -> nn.Module:
         """The network with the heads of the losses, or the network itself where none has one."""
-        if not self:
+        if all(type(loss).make_head is AuxiliaryLoss.make_head for loss in self.by_name.values()):
             return network
         wrapped = NetworkWithHeads(network, num_classes, {name: loss.make_head for name, loss in self.by_name.items()})
         self._channels = {name: size for name, size in wrapped.channels.items() if name != "logits"}

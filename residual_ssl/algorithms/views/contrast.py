@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -174,8 +173,3 @@ def at_grid(points: Tensor, grid: tuple[int, ...]) -> Tensor:
         places = (2 * torch.arange(length, device=points.device) + 1) * points.shape[dim] // (2 * length)
         points = points.index_select(dim, places)
     return points
-
-
-def without_projection(weights: Mapping[str, Tensor]) -> bool:
-    """Whether weights are those of a network alone, not of a :class:`Projected` one."""
-    return not any(name.startswith("projection.") for name in weights)

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import StepOutput
 from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
-from residual_ssl.algorithms.consistency import ConsistencyAlgorithm
 from residual_ssl.algorithms.views.contrast import (
     ContrastiveMemory,
     LabelledPoints,
     Projected,
     at_grid,
-    without_projection,
 )
-from residual_ssl.errors import ConfigError
-from residual_ssl.models.encoder_decoder import EncoderDecoder
+from residual_ssl.algorithms.views.projecting import ProjectingConsistency
 from residual_ssl.runtime.arguments import Count, NotNegative, Positive, Share, checked
-from residual_ssl.runtime.checkpoint import restore_weights
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
 
 
-class ContrastiveConsistency(ConsistencyAlgorithm):
+class ContrastiveConsistency(ProjectingConsistency):
     """A :class:`ConsistencyAlgorithm` with an EMA teacher, and a contrast of features beside its branches.
 
     The network's highest features are projected; their contrast with a memory of negatives, see
@@ -41,8 +36,7 @@ class ContrastiveConsistency(ConsistencyAlgorithm):
         ranks, size, temperature, certain: of the :class:`ContrastiveMemory`.
 
     Raises:
-        ConfigError: no selector; a branch that perturbs features; a network that is no
-            :class:`~residual_ssl.models.EncoderDecoder`.
+        ConfigError: no selector; what :class:`ProjectingConsistency` refuses.
 
     Source: U2PL, arXiv 2203.03884, eq. 2 and 5.
     """
@@ -62,35 +56,14 @@ class ContrastiveConsistency(ConsistencyAlgorithm):
         certain: Share = 0.3,
     ) -> None:
         super().__init__(selector, branches, labelled_weight, ema_decay)
-        if self.feature is not None:
-            raise ConfigError(
-                f"algorithm.branches: got {self.feature}, which perturbs features, expected input branches alone"
-            )
         self.weight = weight
         self.dim = dim
         self._memory = {"ranks": ranks, "size": size, "temperature": temperature, "certain": certain}
         self.memory: ContrastiveMemory | None = None
 
-    def build_model(self, task: Task) -> nn.Module:
-        network = task.build_model()
-        if not isinstance(network, EncoderDecoder):
-            raise ConfigError(
-                f"model: {type(network).__name__} maps inputs to logits alone, and this algorithm contrasts features; "
-                "give an EncoderDecoder of residual_ssl.models, or choose another algorithm, algorithm=u2pl"
-            )
-        shown = task.view(task.example().unsqueeze(0), "plain")
-        mode = network.training
-        with torch.no_grad():
-            channels = network.eval().encode(shown)[-1].shape[1]
-        self.memory = ContrastiveMemory(task.num_classes, self.dim, **self._memory)  # type: ignore[arg-type]
-        return Projected(network.train(mode), channels, self.dim)
-
-    def start_from(self, model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-        """As of any algorithm; weights of a network alone start it, and the projection is new."""
-        restore_weights(model.network if without_projection(weights) else model, weights, path)  # type: ignore[arg-type]
-
-    def evaluated(self, model: nn.Module) -> nn.Module:
-        return super().evaluated(model).network  # type: ignore[return-value]
+    def around(self, network: nn.Module, channels: int, num_classes: int) -> nn.Module:
+        self.memory = ContrastiveMemory(num_classes, self.dim, **self._memory)  # type: ignore[arg-type]
+        return Projected(network, channels, self.dim)
 
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         output = super().step(model, task, labelled, unlabelled)

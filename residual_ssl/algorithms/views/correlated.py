@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from residual_ssl.algorithms.algorithm import StepOutput
 from residual_ssl.algorithms.branches import Branch, frozen_running_statistics
-from residual_ssl.algorithms.consistency import ConsistencyAlgorithm
 from residual_ssl.algorithms.views.contrast import at_grid
 from residual_ssl.algorithms.views.correlation import Correlated, grown, segments_of
-from residual_ssl.errors import ConfigError
+from residual_ssl.algorithms.views.projecting import ProjectingConsistency
 from residual_ssl.losses import selected_cross_entropy
-from residual_ssl.models.encoder_decoder import EncoderDecoder
 from residual_ssl.runtime.arguments import Count, NotNegative, Share, checked
-from residual_ssl.runtime.checkpoint import restore_weights
 from residual_ssl.selection import Selection, Selector
 from residual_ssl.task import Batch, Task
 
 
-class CorrelationConsistency(ConsistencyAlgorithm):
+class CorrelationConsistency(ProjectingConsistency):
     """A :class:`ConsistencyAlgorithm` with propagation of labels along correlation maps.
 
     Pixel propagation: the network's logits, spread along the map of its features, are taught by the labels of the
@@ -40,7 +36,7 @@ class CorrelationConsistency(ConsistencyAlgorithm):
         hidden: channels of the projection.
 
     Raises:
-        ConfigError: a branch that perturbs features; a network that is no :class:`~residual_ssl.models.EncoderDecoder`.
+        ConfigError: what :class:`ProjectingConsistency` refuses.
 
     Source: CorrMatch, arXiv 2306.04300, §3.2 and 3.3.
     """
@@ -58,10 +54,6 @@ class CorrelationConsistency(ConsistencyAlgorithm):
         hidden: Count = 256,
     ) -> None:
         super().__init__(selector, branches, labelled_weight)
-        if self.feature is not None:
-            raise ConfigError(
-                f"algorithm.branches: got {self.feature}, which perturbs features, expected input branches alone"
-            )
         self.propagated_labelled = propagated_labelled
         self.propagated_unlabelled = propagated_unlabelled
         self.segments = segments
@@ -69,25 +61,8 @@ class CorrelationConsistency(ConsistencyAlgorithm):
         self.hidden = hidden
         self._alike: Tensor | None = None  # regions of the step at hand
 
-    def build_model(self, task: Task) -> nn.Module:
-        network = task.build_model()
-        if not isinstance(network, EncoderDecoder):
-            raise ConfigError(
-                f"model: {type(network).__name__} maps inputs to logits alone, and this algorithm correlates features; "
-                "give an EncoderDecoder of residual_ssl.models, or choose another algorithm, algorithm=corrmatch"
-            )
-        shown = task.view(task.example().unsqueeze(0), "plain")
-        with torch.no_grad():
-            channels = network.eval().encode(shown)[-1].shape[1]
-        return Correlated(network.train(), channels, task.num_classes, self.hidden)
-
-    def start_from(self, model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-        """As of any algorithm; weights of a network alone start it, and the projections are new."""
-        alone = not any(name.startswith("projection.") for name in weights)
-        restore_weights(model.network if alone else model, weights, path)  # type: ignore[arg-type]
-
-    def evaluated(self, model: nn.Module) -> nn.Module:
-        return model.network  # type: ignore[return-value]
+    def around(self, network: nn.Module, channels: int, num_classes: int) -> nn.Module:
+        return Correlated(network, channels, num_classes, self.hidden)
 
     def step(self, model: nn.Module, task: Task, labelled: Batch, unlabelled: Batch | None) -> StepOutput:
         assert unlabelled is not None
