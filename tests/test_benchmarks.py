@@ -1,5 +1,7 @@
 """Benchmarks run from end to end, at a size that says nothing about speed or accuracy."""
 
+import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -48,6 +50,33 @@ def test_tables_of_photographs_are_those_of_the_rows_that_are_kept(name: str, da
     nothing = ["--finished", "--seeds", 99, "--runs", tmp_path / "runs", "--out", tmp_path]
     printed = run(f"photographs/{name}.py", *data, "--weights", "LITE0", *nothing)
     assert (tmp_path / f"{results}.md").read_text().strip() == printed.strip()
+
+
+def test_a_comparison_keeps_each_row_until_its_run_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "photographs"))
+    comparison = importlib.import_module("comparison")
+    options = argparse.Namespace(
+        seeds=[0, 1], grounds=["g"], selectors=["a", "b"], out=tmp_path, runs=tmp_path, size="s", finished=False
+    )
+
+    def compared(score: int, cut_at: str | None = None) -> dict[tuple[str, int], int]:
+        def run(ground: str, selector: str, seed: int, place: Path) -> dict[str, Any]:
+            if selector == cut_at:
+                raise KeyboardInterrupt
+            return {"ground": ground, "selector": selector, "seed": seed, "score": score}
+
+        with contextlib.suppress(KeyboardInterrupt):
+            comparison.compare(options, "kept", run, lambda rows: "")
+        rows = comparison.saved_rows(tmp_path / "kept.json")
+        return {(row["selector"], row["seed"]): row["score"] for row in rows}
+
+    before = compared(1)
+    assert len(before) == 8
+    options.selectors = ["b"]
+    after = compared(2, cut_at="b")
+    assert after == before | {(comparison.WARM_UP, 0): 2, (comparison.LABELS_ONLY, 0): 2}
 
 
 class TestAllBenchmarksOfTime:
